@@ -1,0 +1,88 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tensor/named.h"
+
+namespace torch::jit {
+struct Module;
+struct CompilationUnit;
+}  // namespace torch::jit
+
+namespace engraft::model {
+
+/// One step of a head: a fully connected layer, an activation or a dropout.
+struct HeadLayer {
+  enum class Kind { kLinear, kRelu, kGelu, kSilu, kTanh, kDropout };
+  Kind kind = Kind::kLinear;
+  /// Outputs of a linear layer.
+  int64_t width = 0;
+  /// Dropout probability.
+  double probability = 0;
+
+  bool operator==(const HeadLayer& other) const {
+    return kind == other.kind && width == other.width && probability == other.probability;
+  }
+};
+
+/// Reads "fc=1024,relu,dropout=0.2" (empty: no hidden layer). The last linear layer, to the classes, is not written:
+/// Head adds it. Throws UsageError naming the part that is wrong.
+std::vector<HeadLayer> parse_head(const std::string& spec);
+
+struct HeadOptions {
+  /// D of the embeddings that come in.
+  int64_t embedding_dim = 0;
+  /// K of the logits that go out (1 for a single sigmoid logit).
+  int64_t outputs = 0;
+  /// As parse_head reads it.
+  std::string spec;
+  uint64_t seed = 42;
+};
+
+/// The fully connected layers we add, from embeddings to logits. Parameters are float32, named `fc1.weight`
+/// [out, in], `fc1.bias` [out], `fc2.weight`, … in order.
+class Head {
+ public:
+  /// Initialises every linear layer as torch.nn.Linear does: weight and bias uniform in ±1/sqrt(in) (He et al. 2015
+  /// with a = sqrt(5)), drawn from a RandomStream, so the same on every machine.
+  /// Throws UsageError for a wrong spec, and for a head of more than 1 GB, with the arithmetic.
+  explicit Head(const HeadOptions& options);
+  ~Head();
+  Head(Head&&) noexcept;
+  Head& operator=(Head&&) noexcept;
+
+  const HeadOptions& options() const { return options_; }
+
+  /// Maps `embeddings` [B, D] float32 to logits [B, K] float32, before softmax. Dropout acts while is_training().
+  /// Throws ModelError if D is not `options().embedding_dim`.
+  at::Tensor forward(const at::Tensor& embeddings) const;
+
+  void set_training(bool training) { training_ = training; }
+  bool is_training() const { return training_; }
+
+  /// The live parameters, in order; they require gradients.
+  const std::vector<tensor::NamedTensor>& parameters() const { return parameters_; }
+
+  /// Moves the parameters (once, before training).
+  void to(const c10::Device& device);
+
+  /// Writes the head as a TorchScript module of class `__torch__.engraft.Head` into `unit`: submodules fc1, fc2, …
+  /// with the same parameter names, copies of the values, and a forward that gives the same bits.
+  torch::jit::Module to_script(std::shared_ptr<torch::jit::CompilationUnit> unit) const;
+
+ private:
+  HeadOptions options_;
+  std::vector<HeadLayer> layers_;
+  std::vector<tensor::NamedTensor> parameters_;
+  bool training_ = false;
+};
+
+/// "linear 1280 -> 2 (2,562 parameters)" and the like.
+std::string describe(const Head& head);
+
+}  // namespace engraft::model

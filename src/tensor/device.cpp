@@ -1,0 +1,66 @@
+#include "tensor/device.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <dlfcn.h>
+#include <torch/headeronly/version.h>
+
+#include "base/errors.h"
+#include "base/text.h"
+
+namespace engraft::tensor {
+
+namespace {
+
+/// Empty when LibTorch's CUDA library is open, else why not. The driver is asked for first: without one the library,
+/// a gigabyte, is not even mapped.
+std::string open_cuda() {
+  if (::dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL) == nullptr) return "no NVIDIA driver (libcuda.so.1) is installed";
+  if (::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
+    return text::cat("LibTorch's CUDA library cannot be opened: ", ::dlerror());
+  }
+  if (!at::hasCUDA() || at::detail::getCUDAHooks().deviceCount() == 0) return "the driver reports no GPU";
+  return "";
+}
+
+}  // namespace
+
+c10::Device device_from_text(const std::string& name) {
+  const std::string wanted = text::lower(name);
+  if (wanted == "cpu") return c10::Device(c10::kCPU);
+  if (wanted == "auto") return open_cuda().empty() ? c10::Device(c10::kCUDA, 0) : c10::Device(c10::kCPU);
+  const bool numbered = text::starts_with(wanted, "cuda:");
+  const auto index = numbered ? text::to_int(wanted.substr(5)) : std::optional<int64_t>(0);
+  if ((wanted != "cuda" && !numbered) || !index || *index < 0 || *index > 127) {
+    throw UsageError("--device: must be auto, cpu, cuda or cuda:N, not '" + name + "'");
+  }
+  const std::string problem = open_cuda();
+  if (!problem.empty()) throw UsageError("--device " + name + ": " + problem + "; --device cpu works everywhere");
+  const int64_t count = at::detail::getCUDAHooks().deviceCount();
+  if (*index >= count) {
+    throw UsageError(text::cat("--device ", name, ": there ", count == 1 ? "is " : "are ", text::count_of(count, "GPU"),
+                               " here, numbered from 0"));
+  }
+  return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(*index));
+}
+
+int64_t set_compute_threads(int64_t threads) {
+  at::set_num_interop_threads(1);
+  if (threads > 0) at::set_num_threads(static_cast<int>(threads));
+  return at::get_num_threads();
+}
+
+void seed_generators(uint64_t seed) { at::manual_seed(seed); }
+
+void synchronize(const c10::Device& device) {
+  if (device.is_cuda()) at::detail::getCUDAHooks().deviceSynchronize(device.index());
+}
+
+std::string platform_text() {
+  return text::cat(at::get_cpu_capability(), ", ", text::count_of(at::get_num_threads(), "compute thread"), ", LibTorch ",
+                   TORCH_VERSION);
+}
+
+}  // namespace engraft::tensor
