@@ -70,12 +70,11 @@ struct ListingOptions {
 /// is not. Names that begin with '.', `__MACOSX`, `Thumbs.db` and `desktop.ini` are passed over in silence; files whose
 /// extension is not a picture's (see is_picture_name) are left out and counted in the notes.
 ///
-/// Throws DataError, on one line, for a path that does not exist or cannot be read, no pictures, fewer than two
-/// classes, no training pictures, a class folder of the training split without a picture (its class could never be
-/// learned, and its index would shift the others), a label that is not a class of the training split (naming the
-/// manifest's line), a missing column, an unknown split, and a manifest or list none of whose pictures exists. The last
-/// four kinds but two, which ask about classes, only with `labels_required`. UsageError for a val_fraction out of
-/// range.
+/// Throws DataError, on one line, for a path that does not exist or cannot be read, no pictures, a missing column, an
+/// unknown split, a manifest or list none of whose pictures exists; with `labels_required` also for a source without
+/// labels, fewer than two classes, no training pictures, a label that is not a class of the training split (naming the
+/// folder, or the manifest's line), and a class folder of the training split without a picture: its class could not be
+/// learned, and leaving it out would shift the indices of the others. UsageError for a val_fraction out of range.
 Listing list_data(const std::string& path, const ListingOptions& options);
 
 /// The pictures at `paths` in their order, without labels, as kind "list": each relative to `root` or absolute.

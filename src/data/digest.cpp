@@ -1,0 +1,63 @@
+#include "data/digest.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <vector>
+
+#include "io/digest.h"
+
+namespace engraft::data {
+
+namespace {
+
+constexpr const char* kUnreadable = "unreadable";
+
+/// Adds a field such that no two lists of fields give the same bytes.
+void add_field(io::Xxh128& digest, std::string_view field) {
+  digest.add(std::to_string(field.size()));
+  digest.add(":");
+  digest.add(field);
+}
+
+std::string size_of(const std::string& file) {
+  struct stat info {};
+  return ::stat(file.c_str(), &info) == 0 ? std::to_string(info.st_size) : kUnreadable;
+}
+
+std::string content_of(const std::string& file, std::vector<char>& piece) {
+  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return kUnreadable;
+  io::Xxh128 digest;
+  ssize_t got = 0;
+  do {
+    got = ::read(descriptor, piece.data(), piece.size());
+    if (got > 0) digest.add(piece.data(), static_cast<size_t>(got));
+  } while (got > 0 || (got < 0 && errno == EINTR));
+  ::close(descriptor);
+  return got < 0 ? kUnreadable : digest.hex();
+}
+
+}  // namespace
+
+std::string data_digest(const Listing& listing, DigestOf what) {
+  io::Xxh128 digest;
+  add_field(digest, what == DigestOf::kContent ? "engraft data 1 content" : "engraft data 1 sizes");
+  add_field(digest, std::to_string(listing.classes.size()));
+  for (const std::string& name : listing.classes) add_field(digest, name);
+  add_field(digest, std::to_string(listing.slice_names.size()));
+  for (const std::string& name : listing.slice_names) add_field(digest, name);
+  std::vector<char> piece(1 << 20);
+  for (const Sample& sample : listing.samples) {
+    add_field(digest, sample.image_path);
+    add_field(digest, sample.label_name);
+    add_field(digest, sample.split);
+    for (const std::string& slice : sample.slices) add_field(digest, slice);
+    add_field(digest, what == DigestOf::kContent ? content_of(sample.file, piece) : size_of(sample.file));
+  }
+  return digest.hex();
+}
+
+}  // namespace engraft::data

@@ -1,0 +1,3 @@
+#include "data/listing.h"
+
+#include <catch2/catch.hpp>
