@@ -3,12 +3,12 @@
 #
 # usage: scripts/setup.sh [--cuda] [--no-packages] [--help]
 #
-#   --cuda          also the NVIDIA libraries that a GPU needs (2.7 GB of downloads, 4.3 GB on disk)
+#   --cuda          also the NVIDIA libraries that a GPU needs (1 minute, 2.6 GB on disk)
 #   --no-packages   leave the system's packages alone; say which are missing
 #
 # needs: Debian 12 or a relative (elsewhere the packages of scripts/packages-debian.txt by their names there); root or
 #        a sudo that asks nothing, for packages only; the network, only while something is missing; 3 GB of disk.
-# takes: 2 to 4 minutes on a bare machine, 1 s when all is there.
+# takes: about 3 minutes on a bare machine (libraries 40 s, the rest packages), less than 1 s when all is there.
 #
 # Packages come from scripts/packages-debian.txt by apt-get; LibTorch and OpenVINO as wheels of requirements.txt into
 # .venv, without what only Python would import. Where LIBTORCH (a LibTorch, or a wheel's torch/) or Torch_DIR (the
@@ -110,7 +110,8 @@ elif [ "$with_cuda" = yes ] && ! stamp_holds .venv/.engraft-cuda "$digest"; then
   mapfile -t wheels < <(cuda_requirements)
   [ ${#wheels[@]} -gt 0 ] || fail "the metadata of torch in .venv asks for no NVIDIA wheel on Linux: a CPU build?"
   say "cuda       fetching into .venv: ${wheels[*]}"
-  install_into .venv "${wheels[@]}"
+  # torch's own Python dependencies are left out on purpose, so pip's warning about them says nothing.
+  install_into .venv --no-warn-conflicts "${wheels[@]}"
   put_stamp .venv/.engraft-cuda "$digest"
 fi
 
