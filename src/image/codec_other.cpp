@@ -11,48 +11,59 @@
 #include "base/errors.h"
 #include "base/text.h"
 #include "image/codecs.h"
-#include "image/imgcodecs_module.h"
+#include "image/picture_module.h"
 
 namespace engraft::image::codec {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kModuleFile = "engraft_imgcodecs.so";
+constexpr const char* kTiffModule = "engraft_tiff.so";
+constexpr const char* kOpenCvModule = "engraft_imgcodecs.so";
 
-/// Where the module may lie, first found wins.
-std::vector<fs::path> module_places() {
+/// Where a module may lie, first found wins.
+std::vector<fs::path> module_places(const char* file) {
   if (const char* given = std::getenv("ENGRAFT_PLUGIN_DIR"); given != nullptr && *given != '\0')
-    return {fs::path(given) / kModuleFile};
+    return {fs::path(given) / file};
   std::error_code failed;
   const fs::path program = fs::read_symlink("/proc/self/exe", failed).parent_path();
-  return {program / ".." / "lib" / "engraft" / kModuleFile, program / ".." / ".." / "lib" / "engraft" / kModuleFile};
+  return {program / ".." / "lib" / "engraft" / file, program / ".." / ".." / "lib" / "engraft" / file};
 }
 
 struct Module {
-  ImgcodecsRead read = nullptr;
+  ModuleRead read = nullptr;
   std::string problem;
 };
 
-Module load_module() {
+Module load_module(const char* file) {
   Module module;
   std::vector<std::string> looked;
-  for (const fs::path& place : module_places()) {
+  for (const fs::path& place : module_places(file)) {
     looked.push_back(place.lexically_normal().string());
     std::error_code ignored;
     if (!fs::exists(place, ignored)) continue;
-    // Never closed: OpenCV's libraries register themselves for the life of the process.
+    // Never closed: the libraries behind it register themselves for the life of the process.
     void* handle = dlopen(place.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (handle == nullptr) {
       const char* reason = dlerror();
       module.problem = reason != nullptr ? reason : "it cannot be loaded";
       return module;
     }
-    module.read = reinterpret_cast<ImgcodecsRead>(dlsym(handle, kImgcodecsReadName));
+    module.read = reinterpret_cast<ModuleRead>(dlsym(handle, kModuleReadName));
     if (module.read == nullptr) module.problem = looked.back() + " is of another version";
     return module;
   }
   module.problem = "not found: " + text::join(looked, ", ");
+  return module;
+}
+
+const Module& tiff_module() {
+  static const Module module = load_module(kTiffModule);
+  return module;
+}
+
+const Module& opencv_module() {
+  static const Module module = load_module(kOpenCvModule);
   return module;
 }
 
@@ -80,13 +91,15 @@ Picture read_other(const Request& request, ImageInfo& info) {
   inspect_other(request.bytes, info);
   check_size(info.width_px, info.height_px, request.max_pixels);
   if (request.want == Want::kHeader) return {};
-  static const Module module = load_module();
+  const bool is_tiff = info.format == "tiff";
+  const Module& module = is_tiff ? tiff_module() : opencv_module();
   if (module.read == nullptr)
-    throw DataError(text::cat(info.format, " pictures need the module ", kModuleFile, ": ", module.problem));
+    throw DataError(text::cat(info.format, " pictures need the module ", is_tiff ? kTiffModule : kOpenCvModule, ": ",
+                              module.problem));
   Target target;
   target.width_px = info.width_px;
   target.height_px = info.height_px;
-  char reason[kImgcodecsReasonBytes] = "";
+  char reason[kModuleReasonBytes] = "";
   if (module.read(request.bytes.data, request.bytes.size, give_pixels, &target, reason) != 0)
     throw DataError(text::cat("damaged ", info.format, " picture: ", reason));
   return std::move(target.picture);

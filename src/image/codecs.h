@@ -24,11 +24,11 @@ Picture read_jpeg(const Request& request, ImageInfo& info);
 Picture read_png(const Request& request, ImageInfo& info);
 Picture read_webp(const Request& request, ImageInfo& info);
 Picture read_gif(const Request& request, ImageInfo& info);
-/// BMP, TIFF, PNM and JPEG 2000: `info.format` says which.
+Picture read_bmp(const Request& request, ImageInfo& info);
+/// TIFF, PNM and JPEG 2000, by a module: `info.format` says which.
 Picture read_other(const Request& request, ImageInfo& info);
 
-/// Reads the headers of BMP, TIFF, PNM or JPEG 2000 (by `info.format`) and refuses a file whose pixels are not all
-/// there, which OpenCV would read as far as they go.
+/// Reads the headers of TIFF, PNM or JPEG 2000 (by `info.format`) and refuses a file whose pixels are not all there.
 void inspect_other(ByteSpan bytes, ImageInfo& info);
 
 /// Throws DataError unless 0 < width, height and width * height <= max_pixels.

@@ -70,6 +70,7 @@ Picture read(const codec::Request& request, ImageInfo& info) {
   if (info.format == "png") return codec::read_png(request, info);
   if (info.format == "webp") return codec::read_webp(request, info);
   if (info.format == "gif") return codec::read_gif(request, info);
+  if (info.format == "bmp") return codec::read_bmp(request, info);
   return codec::read_other(request, info);
 }
 

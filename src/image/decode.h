@@ -52,8 +52,9 @@ struct Decoded {
 /// "truncated JPEG: premature end of JPEG file", "not an image: starts with '<html'", "empty file",
 /// "30000x30000 pixels are more than the limit of 178956970". Thread-safe.
 ///
-/// BMP, TIFF, PNM and JPEG 2000 are read by OpenCV, in a module that is loaded when the first such file is met:
-/// engraft_imgcodecs.so in $ENGRAFT_PLUGIN_DIR, else in ../lib/engraft or ../../lib/engraft from the program's folder.
+/// TIFF is read by libtiff, PNM and JPEG 2000 by OpenCV, each in a module that is loaded when the first such file is
+/// met: engraft_tiff.so and engraft_imgcodecs.so in $ENGRAFT_PLUGIN_DIR, else in ../lib/engraft or ../../lib/engraft
+/// from the program's folder.
 Decoded decode(ByteSpan bytes, const DecodeOptions& options = {});
 
 /// The headers alone, for a fraction of the cost. Throws DataError where they are damaged; the pixels may still be.

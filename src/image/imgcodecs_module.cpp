@@ -1,14 +1,14 @@
-#include "image/imgcodecs_module.h"
-
 #include <cstdio>
 #include <exception>
 #include <opencv2/core/mat.hpp>
 #include <opencv2/core/utils/logger.hpp>
 #include <opencv2/imgcodecs.hpp>
 
+#include "image/picture_module.h"
+
 namespace {
 
-using engraft::image::codec::kImgcodecsReasonBytes;
+using engraft::image::codec::kModuleReasonBytes;
 
 /// A row of OpenCV's [B, G, R, alpha], [B, G, R], [grey, alpha] or [grey] to RGB.
 template <class Sample>
@@ -23,15 +23,15 @@ void rgb_row(const Sample* from, int channels, int width, uint8_t* to) {
 }
 
 int refuse(char* reason, const char* words) {
-  std::snprintf(reason, kImgcodecsReasonBytes, "%s", words);
+  std::snprintf(reason, kModuleReasonBytes, "%s", words);
   return 1;
 }
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) int engraft_imgcodecs_read_1(const uint8_t* bytes, size_t size,
-                                                                               engraft::image::codec::GivePixels give,
-                                                                               void* user, char* reason) try {
+extern "C" __attribute__((visibility("default"))) int engraft_read_picture_1(const uint8_t* bytes, size_t size,
+                                                                             engraft::image::codec::GivePixels give,
+                                                                             void* user, char* reason) try {
   cv::utils::logging::setLogLevel(cv::utils::logging::LOG_LEVEL_SILENT);
   const cv::Mat file(1, static_cast<int>(size), CV_8UC1, const_cast<uint8_t*>(bytes));
   // Unchanged: its own conversions round 16 bits and mix alpha in, and its orientation comes on top of ours.

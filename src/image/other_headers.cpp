@@ -7,79 +7,16 @@
 
 #include "base/errors.h"
 #include "base/text.h"
+#include "image/byte_reader.h"
 #include "image/codecs.h"
 
 namespace engraft::image::codec {
 namespace {
 
-/// Numbers at places of a file; reading past its end is a DataError.
-class Reader {
- public:
-  Reader(ByteSpan bytes, const char* format, bool little) : bytes_(bytes), format_(format), little_(little) {}
-
-  uint64_t size() const { return bytes_.size; }
-  uint32_t u8(uint64_t at) const { return *need(at, 1); }
-  uint32_t u16(uint64_t at) const {
-    const uint8_t* p = need(at, 2);
-    return little_ ? p[0] | static_cast<uint32_t>(p[1]) << 8 : static_cast<uint32_t>(p[0]) << 8 | p[1];
-  }
-  uint32_t u32(uint64_t at) const {
-    const uint32_t a = u16(at), b = u16(at + 2);
-    return little_ ? a | b << 16 : a << 16 | b;
-  }
-  int32_t i32(uint64_t at) const { return static_cast<int32_t>(u32(at)); }
-  const uint8_t* need(uint64_t at, uint64_t count) const {
-    if (at > bytes_.size || count > bytes_.size - at) truncated();
-    return bytes_.data + at;
-  }
-  [[noreturn]] void truncated() const { throw DataError(text::cat("truncated ", format_, ": it ends too soon")); }
-  [[noreturn]] void damaged(const std::string& how) const {
-    throw DataError(text::cat("damaged ", format_, ": ", how));
-  }
-  [[noreturn]] void unsupported(const std::string& what) const {
-    throw DataError(text::cat(format_, " with ", what, " is not supported"));
-  }
-
- private:
-  ByteSpan bytes_;
-  const char* format_;
-  bool little_;
-};
-
-void set_size(const Reader& r, int64_t width, int64_t height, ImageInfo& info) {
-  if (width <= 0 || height <= 0 || width > INT_MAX || height > INT_MAX)
-    r.damaged(text::cat("a picture of ", width, "x", height, " pixels"));
-  info.width_px = static_cast<int>(width);
-  info.height_px = static_cast<int>(height);
-}
-
-void inspect_bmp(ByteSpan bytes, ImageInfo& info) {
-  const Reader r(bytes, "BMP", true);
-  const uint32_t header = r.u32(14);
-  const bool core = header == 12;
-  if (!core && (header < 40 || header > 124)) r.unsupported(text::cat("a header of ", header, " bytes"));
-  const int64_t width = core ? r.u16(18) : r.i32(18);
-  const int64_t height = core ? r.u16(20) : std::abs(static_cast<int64_t>(r.i32(22)));
-  set_size(r, width, height, info);
-  const uint32_t bits = core ? r.u16(24) : r.u16(28);
-  const uint32_t compression = core ? 0 : r.u32(30);
-  if (compression > 3 && compression != 6) r.unsupported(text::cat("compression ", compression));
-  if (bits != 1 && bits != 2 && bits != 4 && bits != 8 && bits != 16 && bits != 24 && bits != 32)
-    r.damaged(text::cat(bits, " bits a pixel"));
-  info.mode = bits <= 8 ? "palette" : "rgb";
-  info.bits = bits <= 8 ? static_cast<int>(bits) : bits == 16 ? 5 : 8;
-  const bool run_length = compression == 1 || compression == 2;
-  const uint64_t stride = (static_cast<uint64_t>(width) * bits + 31) / 32 * 4;
-  // The last row's padding may be missing.
-  const uint64_t needed =
-      run_length ? 1 : stride * static_cast<uint64_t>(height - 1) + (static_cast<uint64_t>(width) * bits + 7) / 8;
-  r.need(r.u32(10), needed);
-}
-
 /// Baseline TIFF 6.0: the tags of the first directory as numbers.
 class TiffDirectory {
  public:
-  TiffDirectory(const Reader& r) : r_(r) {
+  TiffDirectory(const ByteReader& r) : r_(r) {
     const uint64_t at = r.u32(4);
     const uint32_t entries = r.u16(at);
     for (uint32_t i = 0; i < entries; ++i) {
@@ -104,13 +41,13 @@ class TiffDirectory {
   }
 
  private:
-  const Reader& r_;
+  const ByteReader& r_;
   std::map<uint32_t, uint64_t> places_;
   bool more_ = false;
 };
 
 /// Every strip or tile must lie inside the file, and hold its pixels where it is not compressed.
-void check_tiff_parts(const Reader& r, const TiffDirectory& tags, const ImageInfo& info, uint64_t samples) {
+void check_tiff_parts(const ByteReader& r, const TiffDirectory& tags, const ImageInfo& info, uint64_t samples) {
   const bool tiled = tags.has(324);
   const auto width = static_cast<uint64_t>(info.width_px), height = static_cast<uint64_t>(info.height_px);
   const uint64_t part_width = tiled ? tags.value(322, 0) : width;
@@ -134,9 +71,9 @@ void check_tiff_parts(const Reader& r, const TiffDirectory& tags, const ImageInf
 }
 
 void inspect_tiff(ByteSpan bytes, ImageInfo& info) {
-  const Reader r(bytes, "TIFF", bytes.data[0] == 'I');
+  const ByteReader r(bytes, "TIFF", bytes.data[0] == 'I');
   const TiffDirectory tags(r);
-  set_size(r, static_cast<int64_t>(tags.value(256, 0)), static_cast<int64_t>(tags.value(257, 0)), info);
+  r.set_size(static_cast<int64_t>(tags.value(256, 0)), static_cast<int64_t>(tags.value(257, 0)), info);
   const uint64_t samples = tags.value(277, 1);
   info.bits = static_cast<int>(tags.value(258, 1));
   for (uint64_t i = 1; i < tags.count(258); ++i)
@@ -175,7 +112,7 @@ void inspect_tiff(ByteSpan bytes, ImageInfo& info) {
 /// The whitespace-separated numbers of a PNM header; `#` starts a comment. http://netpbm.sourceforge.net/doc/
 class PnmHeader {
  public:
-  explicit PnmHeader(const Reader& r) : r_(r) {}
+  explicit PnmHeader(const ByteReader& r) : r_(r) {}
   int64_t number() {
     for (;;) {
       const uint32_t c = r_.u8(at_);
@@ -196,16 +133,16 @@ class PnmHeader {
   uint64_t at() const { return at_; }
 
  private:
-  const Reader& r_;
+  const ByteReader& r_;
   uint64_t at_ = 2;
 };
 
 void inspect_pnm(ByteSpan bytes, ImageInfo& info) {
-  const Reader r(bytes, "PNM", true);
+  const ByteReader r(bytes, "PNM", true);
   const int kind = bytes.data[1] - '0';  // 1 to 3 in text, 4 to 6 binary
   PnmHeader header(r);
   const int64_t width = header.number(), height = header.number();
-  set_size(r, width, height, info);
+  r.set_size(width, height, info);
   const bool bitmap = kind == 1 || kind == 4;
   const int64_t most = bitmap ? 1 : header.number();
   if (most < 1 || most > 65535) r.damaged(text::cat("a largest value of ", most));
@@ -231,7 +168,7 @@ void inspect_pnm(ByteSpan bytes, ImageInfo& info) {
 
 /// ISO/IEC 15444-1, annexes A and I: the SIZ marker, and an end-of-codestream marker where the data end.
 void inspect_jpeg2000(ByteSpan bytes, ImageInfo& info) {
-  const Reader r(bytes, "JPEG 2000", false);
+  const ByteReader r(bytes, "JPEG 2000", false);
   uint64_t begin = 0, end = r.size();
   if (bytes.data[0] == 0) {
     for (uint64_t at = 0;;) {
@@ -255,7 +192,7 @@ void inspect_jpeg2000(ByteSpan bytes, ImageInfo& info) {
   }
   if (r.u32(begin) != 0xFF4FFF51) r.damaged("a codestream without its size");
   const int64_t left = r.u32(begin + 16), top = r.u32(begin + 20);
-  set_size(r, r.u32(begin + 8) - left, r.u32(begin + 12) - top, info);
+  r.set_size(r.u32(begin + 8) - left, r.u32(begin + 12) - top, info);
   const uint32_t components = r.u16(begin + 40);
   if (components < 1 || components > 4) r.unsupported(text::cat(components, " components"));
   static constexpr const char* kModes[] = {"grey", "grey+alpha", "rgb", "rgba"};
@@ -267,7 +204,6 @@ void inspect_jpeg2000(ByteSpan bytes, ImageInfo& info) {
 }  // namespace
 
 void inspect_other(ByteSpan bytes, ImageInfo& info) {
-  if (info.format == "bmp") return inspect_bmp(bytes, info);
   if (info.format == "tiff") return inspect_tiff(bytes, info);
   if (info.format == "pnm") return inspect_pnm(bytes, info);
   inspect_jpeg2000(bytes, info);
