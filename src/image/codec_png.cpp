@@ -12,7 +12,6 @@
 #include "base/errors.h"
 #include "base/text.h"
 #include "image/codecs.h"
-#include "image/exif.h"
 #include "image/png_chunks.h"
 
 namespace engraft::image::codec {

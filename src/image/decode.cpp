@@ -54,7 +54,7 @@ std::string format_of(ByteSpan bytes) {
   const auto is = [&](std::string_view magic) { return text::starts_with(start, magic); };
   if (is("\xff\xd8\xff")) return "jpeg";
   if (is("\x89PNG\r\n\x1a\n")) return "png";
-  if (is("RIFF") && start.substr(8, 4) == "WEBP") return "webp";
+  if (is("RIFF") && start.size() >= 12 && start.substr(8, 4) == "WEBP") return "webp";
   if (is("GIF87a") || is("GIF89a")) return "gif";
   if (is("BM") && start.size() >= 26) return "bmp";
   if (is(std::string_view("II*\0", 4)) || is(std::string_view("MM\0*", 4))) return "tiff";

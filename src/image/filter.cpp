@@ -33,37 +33,47 @@ int32_t fixed_point(double weight) {
 constexpr int kRowsABlock = 16;
 constexpr int kLanesABlock = 3 * kRowsABlock;
 
-void gather_rows(const Picture& picture, int y, int rows, int begin, int end, uint8_t* block) {
+void gather_rows(const uint8_t* source, size_t stride, int rows, int columns, uint8_t* block) {
   constexpr int kColumnsATile = 64;  // stays in the first-level cache
-  for (int tile = begin; tile < end; tile += kColumnsATile) {
-    const int tile_end = std::min(end, tile + kColumnsATile);
+  for (int tile = 0; tile < columns; tile += kColumnsATile) {
+    const int tile_end = std::min(columns, tile + kColumnsATile);
     for (int r = 0; r < rows; ++r) {
-      const uint8_t* from = picture.row(y + r) + static_cast<size_t>(tile) * 3;
-      uint8_t* to = block + static_cast<size_t>(tile - begin) * kLanesABlock + 3 * r;
+      const uint8_t* from = source + static_cast<size_t>(r) * stride + static_cast<size_t>(tile) * 3;
+      uint8_t* to = block + static_cast<size_t>(tile) * kLanesABlock + 3 * r;
       for (int x = tile; x < tile_end; ++x, from += 3, to += kLanesABlock) std::memcpy(to, from, 3);
     }
   }
 }
 
-/// Rows [y0, y1) through the pass along rows, to out [y1 - y0, columns.count(), 3].
-void filter_rows(Kernel kernel, const Picture& picture, const Weights& columns, int y0, int y1, uint8_t* out) {
-  const int begin = columns.begin(), end = columns.end();
+/// Rows of pixels: `first` is the sample of the first row that the first weight of the columns needs.
+struct Lines {
+  const uint8_t* first = nullptr;
+  size_t stride = 0;
+};
+
+Lines lines_of(const Picture& picture, int y, int x) {
+  return {picture.row(y) + static_cast<size_t>(x) * 3, picture.stride_bytes()};
+}
+
+/// `count` rows through the pass along rows, to out [count, columns.count(), 3].
+void filter_rows(Kernel kernel, const Lines& lines, const Weights& columns, int count, uint8_t* out) {
+  const int needed = columns.end() - columns.begin();
   const size_t out_stride = static_cast<size_t>(columns.count()) * 3;
-  std::vector<uint8_t> block(static_cast<size_t>(end - begin) * kLanesABlock);
+  std::vector<uint8_t> block(static_cast<size_t>(needed) * kLanesABlock);
   uint8_t column[kLanesABlock];
   Line line;
   line.stride = kLanesABlock;
   line.out = column;
-  for (int y = y0; y < y1; y += kRowsABlock) {
-    const int rows = std::min(kRowsABlock, y1 - y);
-    gather_rows(picture, y, rows, begin, end, block.data());
+  for (int y = 0; y < count; y += kRowsABlock) {
+    const int rows = std::min(kRowsABlock, count - y);
+    gather_rows(lines.first + static_cast<size_t>(y) * lines.stride, lines.stride, rows, needed, block.data());
     line.lanes = 3 * rows;
     for (int x = 0; x < columns.count(); ++x) {
-      line.source = block.data() + static_cast<size_t>(columns.first(x) - begin) * kLanesABlock;
+      line.source = block.data() + static_cast<size_t>(columns.first(x) - columns.begin()) * kLanesABlock;
       line.weights = columns.weights(x);
       line.taps = columns.taps(x);
       kernel(line);
-      uint8_t* to = out + static_cast<size_t>(y - y0) * out_stride + static_cast<size_t>(x) * 3;
+      uint8_t* to = out + static_cast<size_t>(y) * out_stride + static_cast<size_t>(x) * 3;
       for (int r = 0; r < rows; ++r, to += out_stride) std::memcpy(to, column + 3 * r, 3);
     }
   }
@@ -81,6 +91,16 @@ void filter_columns(Kernel kernel, const uint8_t* source, size_t stride, const W
     line.out = out + static_cast<size_t>(y) * static_cast<size_t>(lanes);
     kernel(line);
   }
+}
+
+/// Note [Which pass comes first]: each pass rounds to 8 bits, so that their order shows in the last bit. Pillow 13
+/// takes the rows first where the height shrinks by more than twice what the width does, in pixels, and the columns
+/// first otherwise; found by resizing 6000 random sizes either way (golden_pillow.py compares real pictures). Older
+/// versions always take the columns first, which differs by at most 1 in such tall pictures.
+bool rows_first(const Picture& picture, const CropPlan& plan) {
+  const int64_t rows_lost = static_cast<int64_t>(picture.height_px) - plan.resized_height_px;
+  const int64_t columns_lost = static_cast<int64_t>(picture.width_px) - plan.resized_width_px;
+  return rows_lost > 0 && rows_lost > 2 * columns_lost;
 }
 
 }  // namespace
@@ -162,12 +182,21 @@ void resize_crop_with(Kernel kernel, const Picture& picture, const CropPlan& pla
   }
   const Weights columns(picture.width_px, plan.resized_width_px, plan.left_px, right, interpolation);
   if (!rows_change) {
-    filter_rows(kernel, picture, columns, plan.top_px, bottom, out);
+    filter_rows(kernel, lines_of(picture, plan.top_px, columns.begin()), columns, plan.height_px, out);
     return;
   }
   const Weights rows(picture.height_px, plan.resized_height_px, plan.top_px, bottom, interpolation);
-  std::vector<uint8_t> narrow(static_cast<size_t>(rows.end() - rows.begin()) * out_stride);
-  filter_rows(kernel, picture, columns, rows.begin(), rows.end(), narrow.data());
+  if (rows_first(picture, plan)) {
+    const size_t low_lanes = static_cast<size_t>(columns.end() - columns.begin()) * 3;
+    std::vector<uint8_t> low(static_cast<size_t>(plan.height_px) * low_lanes);
+    const uint8_t* source = picture.row(rows.begin()) + static_cast<size_t>(columns.begin()) * 3;
+    filter_columns(kernel, source, picture.stride_bytes(), rows, static_cast<int>(low_lanes), low.data());
+    filter_rows(kernel, {low.data(), low_lanes}, columns, plan.height_px, out);
+    return;
+  }
+  const int needed_rows = rows.end() - rows.begin();
+  std::vector<uint8_t> narrow(static_cast<size_t>(needed_rows) * out_stride);
+  filter_rows(kernel, lines_of(picture, rows.begin(), columns.begin()), columns, needed_rows, narrow.data());
   filter_columns(kernel, narrow.data(), out_stride, rows, static_cast<int>(out_stride), out);
 }
 

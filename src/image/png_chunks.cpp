@@ -43,6 +43,45 @@ ByteSpan xmp_packet(ByteSpan data) {
   return {data.data + sizeof(kKey) + 2, data.size - sizeof(kKey) - 2};
 }
 
+int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/// The EXIF block that ImageMagick writes as text: two lines of heading, the length, then hexadecimal. 0 where there is
+/// none. `compressed` for a zTXt chunk; more than 1 MiB of text is not looked at.
+int raw_profile_orientation(ByteSpan data, bool compressed) {
+  constexpr char kKey[] = "Raw profile type exif";  // with its final zero
+  if (data.size < sizeof(kKey) + 1 || std::memcmp(data.data, kKey, sizeof(kKey)) != 0) return 0;
+  std::string text;
+  if (compressed) {
+    text.resize(size_t{1} << 20);
+    uLongf size = text.size();
+    const uint8_t* packed = data.data + sizeof(kKey) + 1;
+    if (uncompress(reinterpret_cast<Bytef*>(text.data()), &size, packed, data.size - sizeof(kKey) - 1) != Z_OK)
+      return 0;
+    text.resize(size);
+  } else {
+    text.assign(reinterpret_cast<const char*>(data.data) + sizeof(kKey), data.size - sizeof(kKey));
+  }
+  size_t at = 0;
+  for (int line = 0; line < 3; ++line) {
+    at = text.find('\n', at);
+    if (at == std::string::npos) return 0;
+    ++at;
+  }
+  std::string block;
+  int high = -1;
+  for (; at < text.size(); ++at) {
+    const int digit = hex_digit(text[at]);
+    if (digit < 0) continue;
+    if (high >= 0) block += static_cast<char>(high << 4 | digit);
+    high = high >= 0 ? -1 : digit;
+  }
+  return exif_orientation(ByteSpan(block));
+}
+
 }  // namespace
 
 int PngLayout::bits_a_pixel() const {
@@ -54,7 +93,7 @@ PngLayout png_layout(ByteSpan bytes) {
   PngLayout layout;
   layout.picture_parts.push_back({0, kSignatureBytes});
   bool pixels_met = false, pixels_over = false;
-  int xmp = 0;
+  int raw_profile = 0, xmp = 0;
   for (size_t at = kSignatureBytes; at < bytes.size;) {
     const bool first = at == kSignatureBytes;
     const size_t left = bytes.size - at;
@@ -92,6 +131,8 @@ PngLayout png_layout(ByteSpan bytes) {
       layout.animated = big_u32(data.data) > 1;
     } else if (name == "eXIf" && layout.orientation == 0) {
       layout.orientation = exif_orientation(data);
+    } else if ((name == "zTXt" || name == "tEXt") && raw_profile == 0) {
+      raw_profile = raw_profile_orientation(data, name == "zTXt");
     } else if (name == "iTXt" && xmp == 0) {
       xmp = xmp_orientation(xmp_packet(data));
     } else if (name == "IEND") {
@@ -101,7 +142,7 @@ PngLayout png_layout(ByteSpan bytes) {
   }
   if (layout.picture_parts.size() == 1) throw DataError("truncated PNG: it ends before its pixels");
   if (!pixels_met) throw DataError("damaged PNG: it has no pixels");
-  if (layout.orientation == 0) layout.orientation = xmp;
+  if (layout.orientation == 0) layout.orientation = raw_profile != 0 ? raw_profile : xmp;
   return layout;
 }
 

@@ -22,7 +22,8 @@ struct PngLayout {
   bool interlaced = false;
   /// Has an acTL chunk of more than one frame.
   bool animated = false;
-  /// From eXIf, else from an uncompressed XMP packet; 0 where there is none.
+  /// From eXIf, else from ImageMagick's raw profile in a text chunk, else from an uncompressed XMP packet; 0 where
+  /// there is none.
   int orientation = 0;
   /// Bytes in all IDAT chunks.
   uint64_t pixel_bytes = 0;
