@@ -198,6 +198,13 @@ void inspect_jpeg2000(ByteSpan bytes, ImageInfo& info) {
   static constexpr const char* kModes[] = {"grey", "grey+alpha", "rgb", "rgba"};
   info.mode = kModes[components - 1];
   info.bits = static_cast<int>((r.u8(begin + 42) & 0x7f) + 1);
+  for (uint32_t i = 0; i < components; ++i) {
+    const uint64_t at = begin + 42 + 3 * static_cast<uint64_t>(i);
+    if (r.u8(at) != static_cast<uint32_t>(info.bits - 1))
+      r.unsupported("signed samples or samples of different widths");
+    if (r.u8(at + 1) != 1 || r.u8(at + 2) != 1) r.unsupported("subsampled components");
+  }
+  if (info.bits != 8 && info.bits != 16) r.unsupported(text::cat("samples of ", info.bits, " bits"));
   if (end - begin < 2 || r.u16(end - 2) != 0xFFD9) r.truncated();
 }
 
