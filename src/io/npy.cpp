@@ -94,6 +94,9 @@ class HeaderParser {
     const size_t end = text_.find(quote, at_ + 1);
     if (end == std::string_view::npos) fail("a quote is never closed");
     const std::string out(text_.substr(at_ + 1, end - at_ - 1));
+    for (const char c : out) {
+      if (c < ' ' || c > '~') fail("a word with a byte that is not printable");  // it would break the error's one line
+    }
     at_ = end + 1;
     return out;
   }

@@ -122,6 +122,8 @@ TEST_CASE("what is no plain array is refused with its reason", "[unit]") {
        "a.npy: holds '|O'; expected plain numbers, for instance '<f4' or '<i8'"},
       {npy_bytes("{'descr': [('x', '<f4')], 'fortran_order': False, 'shape': (2,), }", "12345678"),
        "a.npy: holds records; expected an array of plain numbers"},
+      {npy_bytes("{'de\nscr': '<f4', 'shape': (2,), }", "12345678"),
+       "a.npy: the npy header is damaged at its byte 1: a word with a byte that is not printable"},
       {npy_bytes("{'descr': '<f4', 'shape': (2,), }", "12345678"),
        "a.npy: the npy header is damaged at its byte 33: expected the keys descr, fortran_order and shape"},
       {std::string("\x93NUMPY\x01\x00\xff\xff", 10) + "xxxx",
