@@ -111,11 +111,14 @@ std::shared_ptr<Graph> top_graph(const Module& module, const FlattenOptions& opt
   feature_map->setType(c10::TensorType::get());
   node->output()->replaceAllUsesWith(feature_map);
   // Weights and constants stay for the nodes behind the cut; what else stands before it feeds nothing there.
-  for (Node* before = node; before->kind() != prim::Param;) {
-    Node* previous = before->prev();
-    if (!before->hasUses()) before->destroy();
-    before = previous;
+  std::vector<Node*> before;
+  for (Node* other : graph.nodes()) {
+    before.push_back(other);
+    if (other == node) break;
   }
+  std::reverse(before.begin(), before.end());
+  for (Node* other : before)
+    if (!other->hasUses()) other->destroy();
   if (graph.inputs()[1]->hasUses()) throw ModelError("cannot cut at '" + cut + "': the input is needed after it");
   graph.eraseInput(1);
   prune(flat.graph);
