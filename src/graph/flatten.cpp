@@ -61,9 +61,7 @@ std::vector<Node*> nodes_of_kind(Graph& graph, c10::Symbol kind) {
 GraphFunction* callee_of(Node* call) { return torch::jit::tryToGraphFunction(call); }
 
 /// The calls of children that the body of `function` makes, in any depth of control flow.
-size_t count_calls(GraphFunction& function) {
-  return nodes_of_kind(*function.graph(), prim::CallMethod).size();
-}
+size_t count_calls(GraphFunction& function) { return nodes_of_kind(*function.graph(), prim::CallMethod).size(); }
 
 /// Whether the body only returns its input.
 bool is_identity(GraphFunction& function) {
@@ -106,8 +104,8 @@ class Flattener {
   /// Arguments after the first may stay away from a call if they have defaults.
   void fold_default(const c10::Argument& argument, size_t place, size_t inputs) {
     if (!argument.default_value())
-      throw ModelError(text::cat("forward takes ", inputs, " inputs; expected one tensor ('", argument.name(),
-                                 "' has no default)"));
+      throw ModelError(
+          text::cat("forward takes ", inputs, " inputs; expected one tensor ('", argument.name(), "' has no default)"));
     torch::jit::WithInsertPoint guard(*graph_->nodes().begin());
     Value* value = graph_->insertConstant(*argument.default_value());
     graph_->inputs().at(place)->replaceAllUsesWith(value);
@@ -150,8 +148,7 @@ class Flattener {
 
   bool has_calls_in_control_flow() {
     const auto calls = nodes_of_kind(*graph_, prim::CallMethod);
-    return std::any_of(calls.begin(), calls.end(),
-                       [&](Node* node) { return node->owningBlock() != graph_->block(); });
+    return std::any_of(calls.begin(), calls.end(), [&](Node* node) { return node->owningBlock() != graph_->block(); });
   }
 
   /// Opens every call there is to open at this moment; false when there was none.

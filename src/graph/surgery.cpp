@@ -14,6 +14,7 @@
 #include "graph/cuts.h"
 #include "graph/flatten.h"
 #include "graph/frames.h"
+#include "graph/reason.h"
 
 namespace engraft::graph {
 
@@ -147,8 +148,7 @@ Module extract(const Module& source, const std::vector<std::string>& taps,
   add_method(module, "forward", flat.graph);
   return module;
 } catch (const c10::Error& error) {
-  throw ModelError("cannot extract " + text::join(taps, ", ") + ": " +
-                   text::split(error.what_without_backtrace(), '\n')[0]);
+  throw ModelError("cannot extract " + text::join(taps, ", ") + ": " + reason(error));
 }
 
 Split split_methods(const std::string& cut) {
@@ -171,7 +171,7 @@ Split split(Module& module, const std::string& cut) try {
   add_method(module, methods.top_method, top);
   return methods;
 } catch (const c10::Error& error) {
-  throw ModelError("cannot cut at '" + cut + "': " + text::split(error.what_without_backtrace(), '\n')[0]);
+  throw ModelError("cannot cut at '" + cut + "': " + reason(error));
 }
 
 }  // namespace engraft::graph
