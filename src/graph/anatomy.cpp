@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "graph/cuts.h"
 #include "graph/flatten.h"
+#include "graph/reason.h"
 
 namespace engraft::graph {
 
@@ -91,7 +92,7 @@ Anatomy analyse(const Module& module, const std::vector<std::string>& extra_path
   for (const std::string& path : extra_paths) anatomy.block(path);
   return anatomy;
 } catch (const c10::Error& error) {
-  throw ModelError(std::string("cannot read the module's forward: ") + text::split(error.what_without_backtrace(), '\n')[0]);
+  throw ModelError(std::string("cannot read the module's forward: ") + reason(error));
 }
 
 }  // namespace engraft::graph

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace engraft::graph {
@@ -29,7 +30,8 @@ class Anatomy {
  public:
   explicit Anatomy(std::shared_ptr<const FlatGraph> flat);
 
-  const std::vector<BlockInfo>& blocks() const { return blocks_; }
+  const std::vector<BlockInfo>& blocks() const& { return blocks_; }
+  std::vector<BlockInfo> blocks() && { return std::move(blocks_); }
 
   /// Throws ModelError "no block 'Mixed_8a'; did you mean 'Mixed_7a'? blocks: a … z".
   const BlockInfo& block(const std::string& name) const;

@@ -14,7 +14,7 @@ bool is_one_tensor(const Call& call) {
   return call.node->outputs().size() == 1 && call.node->output()->type()->isSubtypeOf(*c10::TensorType::get());
 }
 
-Crossings::Crossings(const FlatGraph& flat) : flat_(flat), order_(*flat.graph), aliases_(flat.graph) {
+Crossings::Crossings(const FlatGraph& flat) : flat_(flat), order_(*flat.graph), aliases_(flat.graph, false, true) {
   for (const Node* node : flat.graph->nodes())
     if (node->kind() == prim::SetAttr) written_attributes_.insert(node->s(c10::attr::name));
 }

@@ -61,9 +61,7 @@ std::vector<Node*> nodes_of_kind(Graph& graph, c10::Symbol kind) {
 GraphFunction* callee_of(Node* call) { return torch::jit::tryToGraphFunction(call); }
 
 /// The calls of children that the body of `function` makes, in any depth of control flow.
-size_t count_calls(GraphFunction& function) {
-  return nodes_of_kind(*function.graph(), prim::CallMethod).size();
-}
+size_t count_calls(GraphFunction& function) { return nodes_of_kind(*function.graph(), prim::CallMethod).size(); }
 
 /// Whether the body only returns its input.
 bool is_identity(GraphFunction& function) {
@@ -106,8 +104,8 @@ class Flattener {
   /// Arguments after the first may stay away from a call if they have defaults.
   void fold_default(const c10::Argument& argument, size_t place, size_t inputs) {
     if (!argument.default_value())
-      throw ModelError(text::cat("forward takes ", inputs, " inputs; expected one tensor ('", argument.name(),
-                                 "' has no default)"));
+      throw ModelError(
+          text::cat("forward takes ", inputs, " inputs; expected one tensor ('", argument.name(), "' has no default)"));
     torch::jit::WithInsertPoint guard(*graph_->nodes().begin());
     Value* value = graph_->insertConstant(*argument.default_value());
     graph_->inputs().at(place)->replaceAllUsesWith(value);
@@ -150,23 +148,15 @@ class Flattener {
 
   bool has_calls_in_control_flow() {
     const auto calls = nodes_of_kind(*graph_, prim::CallMethod);
-    return std::any_of(calls.begin(), calls.end(),
-                       [&](Node* node) { return node->owningBlock() != graph_->block(); });
+    return std::any_of(calls.begin(), calls.end(), [&](Node* node) { return node->owningBlock() != graph_->block(); });
   }
 
   /// Opens every call there is to open at this moment; false when there was none.
   bool open_round() {
     bool opened = false;
-    for (Node* node : nodes_of_kind(*graph_, prim::CallFunction)) {
-      GraphFunction* function = callee_of(node);
-      if (function == nullptr) continue;
-      node->removeInput(0);
-      torch::jit::inlineCallTo(node, function);
-      opened = true;
-    }
     for (Node* node : nodes_of_kind(*graph_, prim::CallMethod)) {
       if (!must_open(node)) continue;
-      torch::jit::inlineCallTo(node, callee_of(node));
+      open(node);
       opened = true;
     }
     return opened;
@@ -196,8 +186,14 @@ class Flattener {
     GraphFunction* function = callee_of(calls[0]);
     if (!path || function == nullptr || count_calls(*function) == 0) return false;
     if (std::find(wanted_.begin(), wanted_.end(), *path) != wanted_.end()) return false;
-    torch::jit::inlineCallTo(calls[0], function);
+    open(calls[0]);
     return true;
+  }
+
+  /// The callee's own graph: its optimised one has the calls inside it inlined, which erases the blocks.
+  static void open(Node* call) {
+    GraphFunction* function = callee_of(call);
+    torch::jit::inlineCallTo(call, function, function->graph().get());
   }
 
   std::vector<Call> list_calls() {
@@ -226,7 +222,8 @@ bool may_write_arguments(Node* call) {
   GraphFunction* function = callee_of(call);
   if (function == nullptr) return true;
   const auto graph = function->graph();
-  for (size_t i = 1; i < graph->inputs().size(); ++i)
+  const size_t first = call->kind() == prim::CallMethod ? 1 : 0;  // a method's own object does not count
+  for (size_t i = first; i < graph->inputs().size(); ++i)
     if (may_write_input(*graph, i)) return true;
   return false;
 }
@@ -288,7 +285,9 @@ void prune(const std::shared_ptr<Graph>& graph) {
   while (removed) {
     removed = false;
     torch::jit::EliminateDeadCode(graph);
-    auto calls = nodes_of_kind(*graph, prim::CallMethod);
+    std::vector<Node*> calls;
+    for (Node* node : graph->nodes())
+      if (node->kind() == prim::CallMethod || node->kind() == prim::CallFunction) calls.push_back(node);
     std::reverse(calls.begin(), calls.end());
     for (Node* call : calls) {
       if (call->hasUses() || may_write_arguments(call)) continue;
@@ -304,18 +303,17 @@ bool may_write_input(const Graph& graph, size_t index) {
   const auto copy = const_cast<Graph&>(graph).copy();
   torch::jit::Inline(*copy);
   Value* input = copy->inputs().at(index);
-  if (!input->type()->isSubtypeOf(*c10::TensorType::get())) return true;
   if (!input->hasUses()) return false;
-  Node* clone = copy->create(c10::aten::clone, 1);
-  input->replaceAllUsesWith(clone->output());
-  {
+  if (input->type()->isSubtypeOf(*c10::TensorType::get())) {
+    Node* clone = copy->create(c10::aten::clone, 1);
+    input->replaceAllUsesWith(clone->output());
     torch::jit::WithInsertPoint guard(*copy->nodes().begin());
     clone->addInput(input);
     clone->addInput(copy->insertConstant(IValue()));
-    copy->insertNode(clone);
+    input = copy->insertNode(clone)->output();
   }
   torch::jit::AliasDb aliases(copy);
-  return aliases.hasWriters(clone->output());
+  return aliases.hasWriters(input);
 }
 
 }  // namespace engraft::graph

@@ -39,7 +39,7 @@ struct FlatGraph {
 };
 
 /// Opened frames have eval semantics: their `training` is folded as false; their other bool, int, float, str and None
-/// attributes as the values they have. Functions called by opened frames are inlined.
+/// attributes as the values they have.
 /// Throws ModelError: no forward; forward takes other than one tensor.
 FlatGraph flatten(const torch::jit::Module& module, const FlattenOptions& options);
 

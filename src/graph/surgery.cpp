@@ -14,6 +14,7 @@
 #include "graph/cuts.h"
 #include "graph/flatten.h"
 #include "graph/frames.h"
+#include "graph/reason.h"
 
 namespace engraft::graph {
 
@@ -111,11 +112,14 @@ std::shared_ptr<Graph> top_graph(const Module& module, const FlattenOptions& opt
   feature_map->setType(c10::TensorType::get());
   node->output()->replaceAllUsesWith(feature_map);
   // Weights and constants stay for the nodes behind the cut; what else stands before it feeds nothing there.
-  for (Node* before = node; before->kind() != prim::Param;) {
-    Node* previous = before->prev();
-    if (!before->hasUses()) before->destroy();
-    before = previous;
+  std::vector<Node*> before;
+  for (Node* other : graph.nodes()) {
+    before.push_back(other);
+    if (other == node) break;
   }
+  std::reverse(before.begin(), before.end());
+  for (Node* other : before)
+    if (!other->hasUses()) other->destroy();
   if (graph.inputs()[1]->hasUses()) throw ModelError("cannot cut at '" + cut + "': the input is needed after it");
   graph.eraseInput(1);
   prune(flat.graph);
@@ -144,8 +148,7 @@ Module extract(const Module& source, const std::vector<std::string>& taps,
   add_method(module, "forward", flat.graph);
   return module;
 } catch (const c10::Error& error) {
-  throw ModelError("cannot extract " + text::join(taps, ", ") + ": " +
-                   text::split(error.what_without_backtrace(), '\n')[0]);
+  throw ModelError("cannot extract " + text::join(taps, ", ") + ": " + reason(error));
 }
 
 Split split_methods(const std::string& cut) {
@@ -168,7 +171,7 @@ Split split(Module& module, const std::string& cut) try {
   add_method(module, methods.top_method, top);
   return methods;
 } catch (const c10::Error& error) {
-  throw ModelError("cannot cut at '" + cut + "': " + text::split(error.what_without_backtrace(), '\n')[0]);
+  throw ModelError("cannot cut at '" + cut + "': " + reason(error));
 }
 
 }  // namespace engraft::graph
