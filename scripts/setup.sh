@@ -47,7 +47,7 @@ as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
 }
 install_packages() {
-  local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
+  local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
   # A dpkg that was killed must first finish what it began.
   as_root env DEBIAN_FRONTEND=noninteractive dpkg --configure -a </dev/null >&2 || true
   as_root "${apt[@]}" update </dev/null >&2 || say "apt-get update failed; trying with the lists that are there"

@@ -8,5 +8,6 @@ function(engraft_python_test name file)
   add_test(NAME python.${name}
     COMMAND bash "${ENGRAFT_TESTS_FOLDER}/run_python_test" "${ENGRAFT_TEST_PYTHON}" "${CMAKE_CURRENT_SOURCE_DIR}/${file}")
   set_tests_properties(python.${name} PROPERTIES LABELS module TIMEOUT 1200
+    ENVIRONMENT "OMP_WAIT_POLICY=passive"
     SKIP_REGULAR_EXPRESSION "SKIPPED: [^\n]*")
 endfunction()

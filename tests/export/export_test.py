@@ -167,13 +167,13 @@ class FromStateDict(unittest.TestCase):
                 with open(path("names.txt"), "w", encoding="utf-8") as file:
                     file.write("ant\nbee\nélan\n")
                 code, err = run("torchvision", model, "tuned.pt", "--weights", path("tuned.pth"), "--classes",
-                                path("names.txt"))
+                                path("names.txt"), "--size", "96")
                 self.assertEqual(code, 0, err)
                 module, record = load("tuned.pt")
                 self.assertEqual(record["classes"], ["ant", "bee", "élan"])
                 self.assertIn("transform_input=true aux_logits=false", record["architecture"])
                 self.assertEqual((record["preprocessing"]["mean"][0], record["licence"]), (mean, "unknown"))
-                pictures = torch.randn(2, 3, 299, 299)
+                pictures = torch.randn(2, 3, 96, 96)
                 with torch.inference_mode():
                     torch.testing.assert_close(module(pictures), original(pictures), rtol=0, atol=1e-4)
 
@@ -183,7 +183,8 @@ class FromStateDict(unittest.TestCase):
         original = models.googlenet(weights=None, num_classes=2, aux_logits=False, init_weights=False)
         torch.save(original.state_dict(), path("plain.pth"))
         for choice, mean in (("off", 0.5), ("on", 0.485)):
-            code, err = run("torchvision", "googlenet", "plain.pt", "--weights", path("plain.pth"), "--transform-input", choice)
+            code, err = run("torchvision", "googlenet", "plain.pt", "--weights", path("plain.pth"), "--size", "64",
+                            "--transform-input", choice)
             self.assertEqual(code, 0, err)
             self.assertEqual(load("plain.pt")[1]["preprocessing"]["mean"][0], mean)
 
