@@ -40,7 +40,8 @@ TEST_CASE("a head is read from its words", "[unit]") {
 }
 
 TEST_CASE("a head too large is refused with its arithmetic", "[unit]") {
-  CHECK_THROWS_WITH(make("fc=4096", 100352), Catch::Contains("(100352 + 1) x 4096 + (4096 + 1) x 3") && Catch::Contains("1 GB"));
+  CHECK_THROWS_WITH(make("fc=4096", 100352),
+                    Catch::Contains("(100352 + 1) x 4096 + (4096 + 1) x 3") && Catch::Contains("1 GB"));
 }
 
 TEST_CASE("initial weights depend on the seed alone and fill the range of torch.nn.Linear", "[unit]") {

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "commands/embed_options.h"
+#include "commands/evaluate_options.h"
+#include "commands/example_options.h"
+#include "commands/inspect_options.h"
+#include "commands/predict_options.h"
+#include "commands/train_options.h"
+
+namespace engraft::app {
+
+/// One sub-command as help shows it.
+struct CommandInfo {
+  const char* name;
+  const char* summary;
+  const char* examples;
+};
+
+inline constexpr CommandInfo kInspect = {
+    "inspect",
+    "Shows what a file holds: the blocks of a backbone with shapes, parameters and legal cuts; a model.pt; a "
+    "feature store; a run.",
+    "  engraft inspect inception.pt --size 299 --mean 0.5 --std 0.5\n"
+    "  engraft inspect run/model.pt\n"};
+inline constexpr CommandInfo kEmbed = {
+    "embed", "Writes the features of pictures: .npy files with one row a picture, and index.csv that says which.",
+    "  engraft embed --backbone googlenet.pt --data photos/ --out feats/\n"
+    "  engraft embed --backbone inception.pt --data photos/ --out feats/ --tap mixed_7,mixed_8 --size 150\n"};
+inline constexpr CommandInfo kTrain = {
+    "train",
+    "Trains a head on a pretrained backbone, then unfreezes its top blocks in stages; ends in one file, model.pt.",
+    "  engraft train --backbone inception.pt --data photos/ --out run/\n"
+    "  engraft train --backbone inception.pt --data photos/ --out run/ --tap mixed_7 --size 150 --pool flatten \\\n"
+    "    --head fc=1024,relu,dropout=0.2 --stage unfreeze=mixed_7,epochs=10,optimizer=sgd,learning_rate=1e-5\n"};
+inline constexpr CommandInfo kEvaluate = {
+    "evaluate", "Says how far a model gets labelled pictures right.",
+    "  engraft evaluate --model run/model.pt --data photos/\n"
+    "  engraft evaluate --model run/model.pt --data photos/ --split test --json\n"};
+inline constexpr CommandInfo kPredict = {
+    "predict", "Says what is on pictures: one line each, as CSV or as JSON lines.",
+    "  engraft predict --model run/model.pt holiday.jpg new-photos/\n"
+    "  find . -name '*.jpg' | engraft predict --model run/model.pt --top 3 --json -\n"};
+inline constexpr CommandInfo kExample = {
+    "example", "Draws a small data set of textures and writes a tiny random backbone, to try the program on.",
+    "  engraft example --out example/\n"
+    "  engraft train --backbone example/tiny.pt --data example/pictures --out example/run\n"};
+
+inline const std::vector<CommandInfo>& catalogue() {
+  static const std::vector<CommandInfo> all = {kInspect, kEmbed, kTrain, kEvaluate, kPredict, kExample};
+  return all;
+}
+
+/// Calls `visit(info, options)` with default options of command `name`; false for an unknown name.
+template <class Visit>
+bool with_command(const std::string& name, const Visit& visit) {
+  if (name == kInspect.name) return visit(kInspect, commands::InspectOptions{}), true;
+  if (name == kEmbed.name) return visit(kEmbed, commands::EmbedOptions{}), true;
+  if (name == kTrain.name) return visit(kTrain, commands::TrainOptions{}), true;
+  if (name == kEvaluate.name) return visit(kEvaluate, commands::EvaluateOptions{}), true;
+  if (name == kPredict.name) return visit(kPredict, commands::PredictOptions{}), true;
+  if (name == kExample.name) return visit(kExample, commands::ExampleOptions{}), true;
+  return false;
+}
+
+}  // namespace engraft::app

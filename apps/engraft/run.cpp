@@ -1,0 +1,71 @@
+// The part of the program that loads LibTorch. Started by front.cpp, which has checked the flags; they are read again
+// here, since only text can be handed from one program to another.
+#include <c10/util/Exception.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <iostream>
+
+#include "base/errors.h"
+#include "base/stop.h"
+#include "base/text.h"
+#include "catalogue.h"
+#include "commands/commands.h"
+#include "console.h"
+#include "flags.h"
+
+namespace {
+
+using namespace engraft;
+
+extern "C" void on_signal(int signal_number) {
+  if (stop_requested() != 0 && signal_number == SIGINT) ::_exit(static_cast<int>(ExitCode::kInterrupted));
+  request_stop(signal_number);
+}
+
+void watch_signals() {
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  action.sa_flags = SA_RESTART;
+  for (const int signal_number : {SIGINT, SIGTERM, SIGUSR1}) ::sigaction(signal_number, &action, nullptr);
+}
+
+int run(const std::string& command, const std::vector<std::string>& rest) {
+  ExitCode code = ExitCode::kUsage;
+  const bool known = app::with_command(command, [&](const app::CommandInfo&, auto options) {
+    options::Schema schema;
+    describe(schema, options);
+    if (app::read_flags(schema, rest)) return;
+    app::Console console(options.common.quiet);
+    commands::Session session{std::cout, console};
+    code = commands::run(options, session);
+  });
+  if (!known) throw UsageError("no command '" + command + "'");
+  std::cout.flush();
+  if (!std::cout) throw SystemError("cannot write the result to stdout");
+  return static_cast<int>(code);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  const std::string command = arguments.empty() ? "" : arguments[0];
+  const auto tell = [&](const std::string& what) { std::cerr << "engraft " << command << ": " << what << "\n"; };
+  watch_signals();
+  try {
+    return run(command,
+               arguments.empty() ? arguments : std::vector<std::string>(arguments.begin() + 1, arguments.end()));
+  } catch (const Error& error) {
+    const std::string what = error.what();
+    tell(text::starts_with(what, ": ") ? what.substr(2) : what);
+    return static_cast<int>(error.code());
+  } catch (const c10::Error& error) {
+    tell("internal error: LibTorch: " + text::split(error.what_without_backtrace(), '\n').front());
+  } catch (const std::bad_alloc&) {
+    tell("out of memory; a smaller --batch or --size needs less");
+  } catch (const std::exception& error) {
+    tell(std::string("internal error: ") + error.what());
+  }
+  return static_cast<int>(ExitCode::kInternal);
+}

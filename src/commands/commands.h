@@ -1,0 +1,40 @@
+#pragma once
+
+#include <ostream>
+#include <string>
+
+#include "base/errors.h"
+#include "base/report.h"
+#include "commands/embed_options.h"
+#include "commands/evaluate_options.h"
+#include "commands/example_options.h"
+#include "commands/inspect_options.h"
+#include "commands/predict_options.h"
+#include "commands/train_options.h"
+
+namespace engraft::commands {
+
+/// Where a command talks: results go to `out` (the program's stdout), progress and notes to `reporter`.
+struct Session {
+  std::ostream& out;
+  Reporter& reporter;
+};
+
+// Each command: options in, result out. They print their result to session.out, one JSON value where
+// options.common.json, and return kDone or kTooManyBad; everything else that ends a command is an Error thrown.
+
+/// Blocks, shapes, parameters, share of the work and legal cuts of a backbone; the content of a model.pt, a feature
+/// store or a run.
+ExitCode run(const InspectOptions& options, Session& session);
+/// A feature store from pictures.
+ExitCode run(const EmbedOptions& options, Session& session);
+/// A run folder with model.pt.
+ExitCode run(const TrainOptions& options, Session& session);
+/// How far a model gets a split right.
+ExitCode run(const EvaluateOptions& options, Session& session);
+/// One line a picture.
+ExitCode run(const PredictOptions& options, Session& session);
+/// Drawn pictures and a tiny random backbone, to try the program on.
+ExitCode run(const ExampleOptions& options, Session& session);
+
+}  // namespace engraft::commands

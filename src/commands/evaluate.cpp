@@ -1,0 +1,102 @@
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/text.h"
+#include "commands/commands.h"
+#include "finetune/judge.h"
+#include "io/atomic_file.h"
+#include "tensor/device.h"
+
+namespace engraft::commands {
+
+namespace {
+
+std::vector<int64_t> rows_to_judge(const data::Listing& listing, const std::string& split, const std::string& path) {
+  std::vector<int64_t> rows;
+  for (size_t i = 0; i < listing.samples.size(); ++i) {
+    if (split == "all" || listing.samples[i].split == split) rows.push_back(static_cast<int64_t>(i));
+  }
+  if (rows.empty()) throw DataError(path + ": no pictures in split '" + split + "'");
+  for (const int64_t row : rows) {
+    const data::Sample& sample = listing.samples[static_cast<size_t>(row)];
+    if (sample.label < 0) {
+      throw DataError(sample.image_path + ": label '" + sample.label_name + "' is not one of the model's " +
+                      text::count_of(static_cast<int64_t>(listing.classes.size()), "class", "classes") + ": " +
+                      text::abridge(listing.classes, 8, ", "));
+    }
+  }
+  return rows;
+}
+
+io::Json class_rows(const stats::Classification& result, const std::vector<std::string>& classes) {
+  io::Json out = io::Json::array();
+  for (size_t k = 0; k < classes.size(); ++k) {
+    int64_t of_class = 0, predicted = 0;
+    for (size_t j = 0; j < classes.size(); ++j) {
+      of_class += result.confusion[k][j];
+      predicted += result.confusion[j][k];
+    }
+    const int64_t right = result.confusion[k][k];
+    io::Json row = {{"class", classes[k]}, {"rows", of_class}, {"right", right}};
+    row["recall"] = of_class > 0 ? io::Json(static_cast<double>(right) / static_cast<double>(of_class)) : io::Json();
+    row["precision"] =
+        predicted > 0 ? io::Json(static_cast<double>(right) / static_cast<double>(predicted)) : io::Json();
+    out.push_back(row);
+  }
+  return out;
+}
+
+std::string percent(const io::Json& fraction) {
+  return fraction.is_null() ? "–" : text::fixed(100 * fraction.get<double>(), 2) + " %";
+}
+
+std::string padded(const std::string& text, size_t width) {
+  // Width in code points, so that names beyond ASCII line up as well.
+  const auto points = static_cast<size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+  return text + std::string(width > points ? width - points : 1, ' ');
+}
+
+}  // namespace
+
+ExitCode run(const EvaluateOptions& options, Session& session) {
+  const c10::Device device = tensor::device_from_text(options.compute.device);
+  tensor::set_compute_threads(options.compute.threads);
+  const model::Artifact model = model::load_artifact(options.model, options.compute.trust);
+  const data::Listing listing = data::list_data(options.data.data, {options.data.val_fraction, true, model.classes});
+  for (const std::string& note : listing.notes) session.reporter.note(note);
+  const std::vector<int64_t> rows = rows_to_judge(listing, options.split, options.data.data);
+  const finetune::Judged judged =
+      finetune::judge(model, listing, rows, {model.preprocessing, options.data.batch, device},
+                      {options.compute.loader_threads, "evaluating"}, session.reporter);
+  for (const auto& bad : judged.bad) session.reporter.warn(bad.image_path + ": " + bad.reason);
+  if (judged.rows.empty()) throw DataError(options.data.data + ": none of the pictures can be read");
+  const stats::Classification result = finetune::classify(listing, judged);
+  if (!options.predictions.empty()) {
+    io::write_file(options.predictions, finetune::predictions_csv(listing, judged, model.classes));
+  }
+
+  io::Json out = finetune::to_json(result);
+  out["split"] = options.split;
+  out["skipped"] = judged.bad.size();
+  out["per_class"] = class_rows(result, model.classes);
+  out["confusion"] = result.confusion;
+  if (options.common.json) {
+    session.out << io::json_line(out) << "\n";
+  } else {
+    session.out << "top1 " << percent(out["top1"]);
+    if (result.top5) session.out << ", top5 " << percent(out["top5"]);
+    session.out << ", loss " << text::fixed(result.loss, 4) << " on " << text::count_of(result.rows, "picture")
+                << " of split " << options.split << "\n";
+    size_t width = 7;
+    for (const std::string& name : model.classes) width = std::max(width, name.size() + 2);
+    session.out << padded("class", width) << padded("pictures", 10) << padded("recall", 10) << "precision\n";
+    for (const io::Json& row : out["per_class"]) {
+      session.out << padded(row["class"], width) << padded(row["rows"].dump(), 10) << padded(percent(row["recall"]), 10)
+                  << percent(row["precision"]) << "\n";
+    }
+  }
+  return static_cast<int64_t>(judged.bad.size()) > options.max_bad ? ExitCode::kTooManyBad : ExitCode::kDone;
+}
+
+}  // namespace engraft::commands

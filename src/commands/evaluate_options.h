@@ -1,0 +1,30 @@
+#pragma once
+
+#include "commands/common_options.h"
+#include "data/data_options.h"
+#include "engine/compute_options.h"
+
+namespace engraft::commands {
+
+struct EvaluateOptions {
+  std::string model;
+  std::string split = "val";
+  std::string predictions;
+  int64_t max_bad = 0;
+  data::DataOptions data;
+  engine::ComputeOptions compute;
+  CommonOptions common;
+};
+
+template <class Visitor>
+void describe(Visitor& v, EvaluateOptions& o) {
+  v.field("model", o.model, "model.pt of a run").value("FILE").required();
+  v.field("split", o.split, "which pictures").one_of({"val", "train", "test", "all"});
+  v.field("predictions", o.predictions, "also write one line a picture here, as CSV").value("FILE").not_recorded();
+  v.field("max_bad", o.max_bad, "pictures that may be unreadable before the exit code is 5").at_least(0);
+  describe(v, o.data);
+  describe(v, o.compute);
+  describe(v, o.common);
+}
+
+}  // namespace engraft::commands

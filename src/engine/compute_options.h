@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace engraft::engine {
+
+/// What every command that runs a network takes.
+struct ComputeOptions {
+  std::string device = "auto";
+  int64_t threads = 0;
+  int64_t loader_threads = 0;
+  bool trust = false;
+};
+
+template <class Visitor>
+void describe(Visitor& v, ComputeOptions& o) {
+  v.group("Machine");
+  v.field("device", o.device, "auto, cpu, cuda or cuda:N; auto takes a GPU where there is one").value("DEVICE");
+  v.field("threads", o.threads, "compute threads; 0: all cores").at_least(0).at_most(1024);
+  v.field("loader_threads", o.loader_threads, "threads that read and decode pictures; 0: as many as cores")
+      .at_least(0)
+      .at_most(1024)
+      .not_recorded();
+  v.field("trust", o.trust, "load the TorchScript file even if the audit of its code finds something");
+}
+
+}  // namespace engraft::engine

@@ -1,0 +1,71 @@
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+#include <torch/csrc/jit/runtime/jit_exception.h>
+
+#include "base/errors.h"
+#include "base/text.h"
+#include "engine/engine.h"
+#include "engine/normalise.h"
+
+namespace engraft::engine {
+
+namespace {
+
+class TorchEngine : public Engine {
+ public:
+  TorchEngine(const torch::jit::Module& module, const std::string& method, const EngineOptions& options)
+      : module_(module), method_(method), options_(options) {
+    prepare_module(module_, options_.device);
+  }
+
+  std::string name() const override { return "torch f32"; }
+  const EngineOptions& options() const override { return options_; }
+
+  std::vector<at::Tensor> run(const uint8_t* pixels) override {
+    const int64_t size = options_.preprocessing.size_px;
+    // from_blob takes a mutable pointer; nothing writes through it.
+    const at::Tensor bytes =
+        at::from_blob(const_cast<uint8_t*>(pixels), {options_.batch_size, size, size, 3}, at::kByte);
+    c10::NoGradGuard no_grad;
+    try {
+      const at::Tensor x = normalise(bytes, options_.preprocessing, options_.device);  // [B, 3, H, W]
+      if (method_.empty()) return {x};
+      const c10::IValue out = module_.get_method(method_)({x});
+      if (out.isTensor()) return {out.toTensor()};
+      std::vector<at::Tensor> outputs;
+      for (const c10::IValue& item : out.toTupleRef().elements()) outputs.push_back(item.toTensor());
+      return outputs;
+    } catch (const c10::Error& error) {
+      throw ModelError(text::cat("the network fails on a batch [", options_.batch_size, ", 3, ", size, ", ", size,
+                                 "]: ", text::split(error.what_without_backtrace(), '\n').front()));
+    } catch (const torch::jit::JITException& error) {
+      throw ModelError(text::cat("the network fails on a batch [", options_.batch_size, ", 3, ", size, ", ", size,
+                                 "]: ", text::split(text::trim(error.what()), '\n').back()));
+    }
+  }
+
+ private:
+  torch::jit::Module module_;
+  std::string method_;
+  EngineOptions options_;
+};
+
+}  // namespace
+
+void prepare_module(const torch::jit::Module& module, const c10::Device& device) {
+  c10::NoGradGuard no_grad;
+  const auto move = [&](at::Tensor tensor) {
+    at::Tensor moved = tensor.detach().to(device);
+    if (moved.dim() == 4) moved = moved.contiguous(at::MemoryFormat::ChannelsLast);
+    if (!moved.is_same(tensor)) tensor.set_data(moved);
+  };
+  for (const at::Tensor& parameter : module.parameters(true)) move(parameter);
+  for (const at::Tensor& buffer : module.buffers(true)) move(buffer);
+}
+
+std::unique_ptr<Engine> make_torch_engine(const torch::jit::Module& module, const std::string& method,
+                                          const EngineOptions& options) {
+  return std::make_unique<TorchEngine>(module, method, options);
+}
+
+}  // namespace engraft::engine

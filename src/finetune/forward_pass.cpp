@@ -1,0 +1,98 @@
+#include "finetune/forward_pass.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "base/stop.h"
+#include "base/text.h"
+#include "image/transform.h"
+#include "io/atomic_file.h"
+
+namespace engraft::finetune {
+
+data::LoadFunction picture_loader(const data::Listing& listing, const image::Preprocessing& preprocessing) {
+  return [&listing, preprocessing](int64_t row, uint8_t* out) {
+    const std::string bytes = io::read_file(listing.samples[static_cast<size_t>(row)].file);
+    image::decode_and_preprocess({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, preprocessing, out,
+                                 nullptr);
+  };
+}
+
+data::LoaderOptions picture_loader_options(const image::Preprocessing& preprocessing, int64_t batch_size,
+                                           int64_t loader_threads) {
+  data::LoaderOptions options;
+  const int64_t cores = std::max<int64_t>(1, std::thread::hardware_concurrency());
+  options.threads = static_cast<int>(loader_threads > 0 ? loader_threads : cores);
+  options.batch_size = batch_size;
+  options.sample_bytes = static_cast<int64_t>(preprocessing.size_px) * preprocessing.size_px * 3;
+  return options;
+}
+
+GoodRows good_rows(const data::Batch& batch) {
+  GoodRows good;
+  size_t next_bad = 0;
+  for (size_t i = 0; i < batch.rows.size(); ++i) {
+    if (next_bad < batch.bad.size() && batch.bad[next_bad].row == batch.rows[i]) {
+      ++next_bad;
+      continue;
+    }
+    good.positions.push_back(static_cast<int64_t>(i));
+    good.rows.push_back(batch.rows[i]);
+  }
+  return good;
+}
+
+at::Tensor select_rows(const at::Tensor& output, const std::vector<int64_t>& positions) {
+  const int64_t count = static_cast<int64_t>(positions.size());
+  if (count == 0 || positions.back() == count - 1) return output.narrow(0, 0, count);  // nothing missing in between
+  return output.index_select(0, at::tensor(positions, at::kLong).to(output.device()));
+}
+
+namespace {
+
+/// Goes over the batches of `rows`; `use` gets those with at least one readable picture.
+template <class Use>
+std::vector<BadPicture> each_batch(const data::Listing& listing, const std::vector<int64_t>& rows,
+                                   const engine::EngineOptions& shape, const PassOptions& options, Reporter& reporter,
+                                   const Use& use) {
+  data::Loader loader(rows, picture_loader(listing, shape.preprocessing),
+                      picture_loader_options(shape.preprocessing, shape.batch_size, options.loader_threads));
+  std::vector<BadPicture> bad;
+  int64_t done = 0;
+  const Stopwatch watch;
+  while (const data::Batch* batch = loader.next()) {
+    throw_if_stopped(options.what.c_str());
+    for (const data::BadSample& sample : batch->bad) {
+      bad.push_back({sample.row, listing.samples[static_cast<size_t>(sample.row)].image_path, sample.reason});
+    }
+    const GoodRows good = good_rows(*batch);
+    if (!good.rows.empty()) use(*batch, good);
+    done += static_cast<int64_t>(batch->rows.size());
+    reporter.progress(options.what, done, static_cast<int64_t>(rows.size()),
+                      text::fixed(static_cast<double>(done) / watch.seconds(), 1) + " pictures/s");
+  }
+  return bad;
+}
+
+}  // namespace
+
+std::vector<BadPicture> forward_pass(const data::Listing& listing, const std::vector<int64_t>& rows,
+                                     engine::Engine& engine, const PassOptions& options, const PassConsumer& consume,
+                                     Reporter& reporter) {
+  return each_batch(listing, rows, engine.options(), options, reporter,
+                    [&](const data::Batch& batch, const GoodRows& good) {
+                      std::vector<at::Tensor> outputs = engine.run(batch.data);
+                      for (at::Tensor& output : outputs) output = select_rows(output, good.positions);
+                      consume(good.rows, outputs);
+                    });
+}
+
+std::vector<BadPicture> check_pictures(const data::Listing& listing, const std::vector<int64_t>& rows,
+                                       const engine::EngineOptions& shape, const PassOptions& options,
+                                       Reporter& reporter) {
+  return each_batch(listing, rows, shape, options, reporter, [](const data::Batch&, const GoodRows&) {});
+}
+
+}  // namespace engraft::finetune

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/report.h"
+#include "data/listing.h"
+#include "data/loader.h"
+#include "engine/engine.h"
+
+namespace engraft::finetune {
+
+struct PassOptions {
+  /// Threads that read and decode; 0: as many as cores.
+  int64_t loader_threads = 0;
+  /// What progress lines call it ("features").
+  std::string what;
+};
+
+/// A picture that could not be read, with its row in the listing.
+struct BadPicture {
+  int64_t row;
+  std::string image_path;
+  std::string reason;
+};
+
+/// One batch's readable pictures: rows of the listing, and for each output of the engine a tensor [rows.size(), …].
+using PassConsumer = std::function<void(const std::vector<int64_t>& rows, const std::vector<at::Tensor>& outputs)>;
+
+/// Reads `rows` of `listing` in order, runs the engine on them in batches of its fixed shape (the last one padded), and
+/// hands the outputs to `consume`. Returns what could not be read. The one way in which a frozen network meets
+/// pictures: embed, train, evaluate and predict all go through here. Throws Stopped between two batches.
+std::vector<BadPicture> forward_pass(const data::Listing& listing, const std::vector<int64_t>& rows,
+                                     engine::Engine& engine, const PassOptions& options, const PassConsumer& consume,
+                                     Reporter& reporter);
+
+/// Reads and decodes `rows` without running anything; returns what could not be read.
+std::vector<BadPicture> check_pictures(const data::Listing& listing, const std::vector<int64_t>& rows,
+                                       const engine::EngineOptions& shape, const PassOptions& options,
+                                       Reporter& reporter);
+
+/// The loader's function for a listing: reads, decodes and prepares the picture of a row.
+data::LoadFunction picture_loader(const data::Listing& listing, const image::Preprocessing& preprocessing);
+
+/// Loader options for batches of pictures of this preprocessing.
+data::LoaderOptions picture_loader_options(const image::Preprocessing& preprocessing, int64_t batch_size,
+                                           int64_t loader_threads);
+
+/// Rows of the batch that are readable, as positions in the batch and as rows of the listing.
+struct GoodRows {
+  std::vector<int64_t> positions;
+  std::vector<int64_t> rows;
+};
+GoodRows good_rows(const data::Batch& batch);
+
+/// `output` without the rows of bad pictures and of padding.
+at::Tensor select_rows(const at::Tensor& output, const std::vector<int64_t>& positions);
+
+}  // namespace engraft::finetune

@@ -1,0 +1,80 @@
+#include "finetune/stage_plan.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/text.h"
+#include "options/schema.h"
+
+namespace engraft::finetune {
+
+namespace {
+
+/// The highest legal cut below the first learning block.
+void choose_cut(StagePlan& stage, const std::vector<graph::BlockInfo>& blocks) {
+  const int64_t first =
+      stage.freeze.first_learning < 0 ? static_cast<int64_t>(blocks.size()) : stage.freeze.first_learning;
+  for (int64_t i = first - 1; i >= 0; --i) {
+    const graph::BlockInfo& block = blocks[static_cast<size_t>(i)];
+    if (block.legal_cut) {
+      stage.cut = block.name;
+      break;
+    }
+    if (i == first - 1) stage.cut_note = "no cut at " + block.name + ": " + block.why_not;
+  }
+}
+
+StagePlan plan_one(const StageOptions& given, const TrainOptions& head, int64_t number, const graph::Anatomy& anatomy) {
+  StagePlan stage;
+  stage.number = number;
+  stage.unfreeze = given.unfreeze;
+  stage.epochs = given.epochs.value_or(head.epochs);
+  stage.optimizer = head.optimizer;
+  stage.optimizer.learning_rate = given.learning_rate.value_or(head.optimizer.learning_rate / 10);
+  if (given.optimizer) stage.optimizer.optimizer = *given.optimizer;
+  if (given.momentum) stage.optimizer.momentum = *given.momentum;
+  if (given.weight_decay) stage.optimizer.weight_decay = *given.weight_decay;
+  if (given.schedule) stage.optimizer.schedule = *given.schedule;
+  if (given.warmup_epochs) stage.optimizer.warmup_epochs = *given.warmup_epochs;
+  std::vector<std::string> names;
+  for (const graph::BlockInfo& block : anatomy.blocks()) names.push_back(block.name);
+  stage.freeze = model::plan_freeze(given.unfreeze, names);
+  choose_cut(stage, anatomy.blocks());
+  return stage;
+}
+
+}  // namespace
+
+std::vector<StagePlan> plan_stages(const TrainOptions& options, const graph::Anatomy& anatomy) {
+  std::vector<StagePlan> stages;
+  StageOptions head;
+  head.unfreeze = "none";
+  head.learning_rate = options.optimizer.learning_rate;
+  stages.push_back(plan_one(head, options, 1, anatomy));
+  for (const std::string& text : options.stage) {
+    const int64_t number = static_cast<int64_t>(stages.size()) + 1;
+    const std::string where = text::cat("--stage (stage ", number, ")");
+    StageOptions given;
+    options::Schema schema;
+    describe(schema, given);
+    schema.apply_assignments(text, where);
+    schema.check_required(where);
+    stages.push_back(plan_one(given, options, number, anatomy));
+  }
+  return stages;
+}
+
+io::Json to_json(const StagePlan& stage) {
+  return io::Json{{"stage", stage.number},
+                  {"unfreeze", stage.unfreeze},
+                  {"epochs", stage.epochs},
+                  {"optimizer", stage.optimizer.optimizer},
+                  {"learning_rate", stage.optimizer.learning_rate},
+                  {"momentum", stage.optimizer.momentum},
+                  {"weight_decay", stage.optimizer.weight_decay},
+                  {"schedule", stage.optimizer.schedule},
+                  {"warmup_epochs", stage.optimizer.warmup_epochs},
+                  {"cut", stage.cut},
+                  {"learning", stage.freeze.learning}};
+}
+
+}  // namespace engraft::finetune

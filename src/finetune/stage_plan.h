@@ -1,0 +1,35 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "finetune/train_options.h"
+#include "graph/anatomy.h"
+#include "io/json.h"
+#include "model/freeze.h"
+
+namespace engraft::finetune {
+
+/// One stage with everything resolved.
+struct StagePlan {
+  /// 1 is the head stage (also when it is skipped); the first --stage is 2.
+  int64_t number = 1;
+  std::string unfreeze = "none";
+  int64_t epochs = 0;
+  OptimizerOptions optimizer;
+  model::FreezePlan freeze;
+  /// The freeze boundary; empty where the first block learns and nothing runs frozen below.
+  std::string cut;
+  /// Why the cut is lower than the last frozen block; empty when it is not.
+  std::string cut_note;
+};
+
+/// The head stage and every --stage of `options`, for a backbone whose blocks up to the tap are those of `anatomy`.
+/// A stage inherits what it does not give from the head stage, its rate a tenth of the head's.
+/// Throws UsageError for a malformed stage, ModelError for an unknown block.
+std::vector<StagePlan> plan_stages(const TrainOptions& options, const graph::Anatomy& anatomy);
+
+/// The stage as a record: names, numbers, blocks.
+io::Json to_json(const StagePlan& stage);
+
+}  // namespace engraft::finetune

@@ -1,0 +1,51 @@
+#include "finetune/trainees.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/jit/runtime/jit_exception.h>
+
+#include "base/errors.h"
+#include "base/text.h"
+
+namespace engraft::finetune {
+
+namespace {
+
+std::vector<tensor::NamedTensor> prefixed(std::vector<tensor::NamedTensor> backbone,
+                                          const std::vector<tensor::NamedTensor>& head) {
+  for (tensor::NamedTensor& item : backbone) item.name = "backbone." + item.name;
+  for (const tensor::NamedTensor& item : head) backbone.push_back({"head." + item.name, item.value});
+  return backbone;
+}
+
+}  // namespace
+
+TopTrainee::TopTrainee(const torch::jit::Module& backbone, std::string top_method, const model::FreezePlan& plan,
+                       model::Pool pool, model::Head& head)
+    : backbone_(backbone), top_method_(std::move(top_method)), plan_(plan), pool_(pool), head_(head) {}
+
+at::Tensor TopTrainee::forward(const at::Tensor& inputs) {
+  try {
+    const at::Tensor map = backbone_.get_method(top_method_)({inputs}).toTensor();  // [B, C, H, W]
+    return head_.forward(model::pooled(map, pool_));
+  } catch (const c10::Error& error) {
+    throw ModelError("the unfrozen blocks fail in training: " +
+                     text::split(error.what_without_backtrace(), '\n').front());
+  } catch (const torch::jit::JITException& error) {
+    throw ModelError("the unfrozen blocks fail in training: " + text::split(text::trim(error.what()), '\n').back());
+  }
+}
+
+void TopTrainee::set_training(bool training) {
+  model::set_modes(backbone_, plan_, training);
+  head_.set_training(training);
+}
+
+std::vector<tensor::NamedTensor> TopTrainee::parameters() {
+  return prefixed(model::learning_parameters(backbone_, plan_), head_.parameters());
+}
+
+std::vector<tensor::NamedTensor> TopTrainee::state() {
+  return prefixed(model::learning_tensors(backbone_, plan_), head_.parameters());
+}
+
+}  // namespace engraft::finetune

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <torch/csrc/jit/api/module.h>
+
+#include <string>
+#include <vector>
+
+#include "model/compose.h"
+#include "model/freeze.h"
+#include "model/head.h"
+#include "train/fit.h"
+
+namespace engraft::finetune {
+
+/// The head on features [B, D].
+class HeadTrainee : public train::Trainee {
+ public:
+  explicit HeadTrainee(model::Head& head) : head_(head) {}
+  at::Tensor forward(const at::Tensor& inputs) override { return head_.forward(inputs); }
+  void set_training(bool training) override { head_.set_training(training); }
+  std::vector<tensor::NamedTensor> parameters() override { return head_.parameters(); }
+  std::vector<tensor::NamedTensor> state() override { return head_.parameters(); }
+
+ private:
+  model::Head& head_;
+};
+
+/// Top and head on what the trunk gives, [B, C, H, W]. Names of the backbone's tensors are prefixed "backbone.", the
+/// head's "head.".
+class TopTrainee : public train::Trainee {
+ public:
+  /// `top_method` of `backbone` maps the cut's activations to the tap's feature map.
+  TopTrainee(const torch::jit::Module& backbone, std::string top_method, const model::FreezePlan& plan,
+             model::Pool pool, model::Head& head);
+  at::Tensor forward(const at::Tensor& inputs) override;
+  void set_training(bool training) override;
+  std::vector<tensor::NamedTensor> parameters() override;
+  std::vector<tensor::NamedTensor> state() override;
+
+ private:
+  torch::jit::Module backbone_;
+  std::string top_method_;
+  model::FreezePlan plan_;
+  model::Pool pool_;
+  model::Head& head_;
+};
+
+}  // namespace engraft::finetune

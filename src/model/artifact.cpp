@@ -1,0 +1,82 @@
+#include "model/artifact.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/errors.h"
+#include "base/random.h"
+#include "base/text.h"
+#include "model/backbone.h"
+#include "model/preprocessing_source.h"
+
+namespace engraft::model {
+
+namespace {
+
+constexpr uint64_t kSelfTestSeed = 7;
+constexpr double kSelfTestTolerance = 1e-3;  // holds for float32 on any device, tf32 included
+
+at::Tensor self_test_logits(const torch::jit::Module& given, const image::Preprocessing& p, uint64_t seed) {
+  torch::jit::Module module = given;
+  at::Tensor pixels = at::empty({1, p.size_px, p.size_px, 3}, at::kByte);
+  RandomStream stream(seed, {0x73656c66 /* "self" */});
+  uint8_t* bytes = pixels.mutable_data_ptr<uint8_t>();
+  for (int64_t i = 0; i < pixels.numel(); ++i) bytes[i] = static_cast<uint8_t>(stream.next_u32() >> 24);
+  const auto parameters = module.parameters(true);
+  if (parameters.size() > 0) pixels = pixels.to((*parameters.begin()).device());
+  c10::NoGradGuard no_grad;
+  return module.forward({module.get_method("normalise")({pixels})}).toTensor().to(at::kCPU).view({-1});  // [K]
+}
+
+}  // namespace
+
+io::Json self_test(const torch::jit::Module& module, const image::Preprocessing& preprocessing) {
+  const at::Tensor logits = self_test_logits(module, preprocessing, kSelfTestSeed);
+  io::Json values = io::Json::array();
+  for (int64_t i = 0; i < logits.numel(); ++i) values.push_back(static_cast<double>(logits[i].item<float>()));
+  return io::Json{{"seed", kSelfTestSeed}, {"logits", values}};
+}
+
+bool is_model_json(const std::string& archive_json) {
+  if (archive_json.empty()) return false;
+  const io::Json about = io::Json::parse(archive_json, nullptr, /*allow_exceptions=*/false);
+  return about.is_object() && about.value("format", "") == "engraft-model";
+}
+
+Artifact load_artifact(const std::string& path, bool trust) {
+  Artifact out;
+  out.path = path;
+  const Script script = load_script(path, trust);
+  out.module = script.module;
+  const std::string& archive_json = script.archive_json;
+  if (!is_model_json(archive_json)) {
+    throw ModelError(path +
+                     ": not a model of engraft (no engraft.json of format engraft-model inside); "
+                     "`engraft train` makes one from a backbone");
+  }
+  const std::string where = path + ": engraft.json";
+  out.about_json = archive_json;
+  const io::Json about = io::parse_json(archive_json, where);
+  try {
+    if (about.at("version").get<int64_t>() != 1) {
+      throw ModelError(where + ": version " + io::json_line(about.at("version")) + ", this program reads version 1");
+    }
+    about.at("classes").get_to(out.classes);
+    out.loss = loss_from_text(about.at("loss").get<std::string>());
+    out.preprocessing = preprocessing_from_json(about.at("preprocessing"), where);
+    const std::vector<float> recorded = about.at("self_test").at("logits").get<std::vector<float>>();
+    const at::Tensor found =
+        self_test_logits(out.module, out.preprocessing, about.at("self_test").at("seed").get<uint64_t>());
+    const at::Tensor expected = at::tensor(recorded);
+    if (found.numel() != expected.numel() || !(tensor::relative_difference(found, expected) <= kSelfTestTolerance)) {
+      throw ModelError(path + ": the self-test fails: its weights are not those it was saved with");
+    }
+  } catch (const nlohmann::json::exception& error) {
+    throw ModelError(where + ": " + error.what());
+  }
+  return out;
+}
+
+}  // namespace engraft::model

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "image/preprocessing.h"
+#include "model/head.h"
+#include "tensor/named.h"
+
+namespace engraft::model {
+
+/// How logits become scores: softmax over K classes, or one sigmoid logit for two (score of the second class).
+enum class Loss { kSoftmax, kSigmoid };
+Loss loss_from_text(const std::string& text);
+std::string to_text(Loss loss);
+
+/// How a feature map [B, C, H, W] becomes an embedding [B, D].
+enum class Pool { kAverage, kMax, kFlatten, kNone };
+Pool pool_from_text(const std::string& text);
+std::string to_text(Pool pool);
+/// Average and maximum are over H and W; a [B, D] input passes through; kNone changes nothing.
+at::Tensor pooled(const at::Tensor& feature_map, Pool pool);
+/// Elements of one row after pooling; `shape` is [1, …].
+int64_t pooled_width(const std::vector<int64_t>& shape, Pool pool);
+
+struct GraftSpec {
+  std::string backbone_path;
+  bool trust = false;
+  std::string tap;
+  Pool pool = Pool::kAverage;
+  Loss loss = Loss::kSoftmax;
+  image::Preprocessing preprocessing;
+  std::vector<std::string> classes;
+  /// Tensors of the extracted backbone that training changed; the others are as in the file.
+  std::vector<tensor::NamedTensor> trained;
+  /// Of the backbone file; recorded in engraft.json.
+  std::string backbone_sha256;
+};
+
+/// The one-file model as the bytes of a TorchScript archive:
+///   forward(x)            float32 [B, 3, H, W], normalised -> logits [B, K]
+///   from_pixels(pixels)   uint8 [B, H, W, 3] -> scores [B, K] (sigmoid: [B, 1])
+/// with engraft.json inside (models/README.md: "engraft-model"), which holds preprocessing, classes and a self-test.
+/// Composed in a CompilationUnit of its own from the backbone file, so the same inputs give the same bytes whatever
+/// else the process did. Throws ModelError.
+std::string compose_model(const GraftSpec& spec, const Head& head);
+
+}  // namespace engraft::model

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <torch/csrc/jit/api/module.h>
+
+#include <string>
+#include <vector>
+
+#include "tensor/named.h"
+
+namespace engraft::model {
+
+/// Which blocks of an extracted backbone learn in a stage, and so which stay put.
+struct FreezePlan {
+  /// In forward's order.
+  std::vector<std::string> learning;
+  std::vector<std::string> frozen;
+  /// Index into the blocks of the first that learns; -1 when none does.
+  int64_t first_learning = -1;
+};
+
+/// Reads what a stage unfreezes: "BLOCK" (it and all above it), "last:N", "all", "none", or "A+B+C" (just those).
+/// `blocks` are in forward's order, the last is the tap. A container's name stands for all blocks inside it.
+/// Throws ModelError for an unknown block, UsageError for a malformed last:N.
+FreezePlan plan_freeze(const std::string& unfreeze, const std::vector<std::string>& blocks);
+
+/// True if the tensor or module of dotted path `name` belongs to `block` (a call "x#2" belongs to block "x").
+bool belongs_to(const std::string& name, const std::string& block);
+
+/// The one function that owns train and eval modes and requires_grad, to be called at every change of either:
+/// frozen blocks and everything outside a block are in eval mode with requires_grad off; learning blocks are in train
+/// mode while `training`, except their batch norms, which stay in eval mode (Note [Frozen batch norm] in the .cpp).
+void set_modes(torch::jit::Module& backbone, const FreezePlan& plan, bool training);
+
+/// Parameters and buffers of the frozen (or learning) blocks, with dotted paths, in the module's order. What belongs
+/// to no block counts as frozen.
+std::vector<tensor::NamedTensor> frozen_tensors(const torch::jit::Module& backbone, const FreezePlan& plan);
+std::vector<tensor::NamedTensor> learning_parameters(const torch::jit::Module& backbone, const FreezePlan& plan);
+std::vector<tensor::NamedTensor> learning_tensors(const torch::jit::Module& backbone, const FreezePlan& plan);
+
+/// What was frozen when it was made, to be held against what is there later.
+class FrozenProof {
+ public:
+  FrozenProof(const torch::jit::Module& backbone, const FreezePlan& plan);
+
+  struct Verdict {
+    int64_t blocks = 0;
+    int64_t tensors = 0;
+    /// Blocks any of whose parameters or buffers changed by a bit, or that stand in train mode with batch statistics.
+    std::vector<std::string> moved;
+    bool holds() const { return moved.empty(); }
+  };
+  Verdict check(const torch::jit::Module& backbone) const;
+  /// Block name and digest of its tensors, in order; "(outside any block)" last, where there is any.
+  const std::vector<std::pair<std::string, std::string>>& digests() const { return digests_; }
+
+ private:
+  FreezePlan plan_;
+  std::vector<std::pair<std::string, std::string>> digests_;
+};
+
+}  // namespace engraft::model
