@@ -1,0 +1,179 @@
+// The real program, run as a person runs it.
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <cstdlib>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "io/atomic_file.h"
+#include "io/json.h"
+#include "support/support.h"
+
+using namespace engraft;
+
+namespace {
+
+struct Outcome {
+  int code;
+  std::string out, err;
+};
+
+/// Runs `engraft ARGUMENTS` by the shell in `folder`.
+Outcome engraft_in(const std::string& folder, const std::string& arguments) {
+  const std::string command = "cd '" + folder + "' && '" ENGRAFT_PROGRAM "' " + arguments + " >.out 2>.err";
+  const int status = std::system(command.c_str());
+  return {WEXITSTATUS(status), io::read_file(folder + "/.out"), io::read_file(folder + "/.err")};
+}
+
+void must(const Outcome& outcome) {
+  if (outcome.code != 0) throw std::runtime_error("engraft failed: " + outcome.err);
+}
+
+/// The example, drawn once for all tests, and a run on it.
+const test::TempFolder& example() {
+  static const test::TempFolder folder;
+  static const bool made = [] {
+    must(engraft_in(folder.path(), "example --out ex --train 12 --val 6 --quiet"));
+    must(engraft_in(folder.path(), "train --backbone ex/tiny.pt --data ex/pictures --out run --epochs 8 --quiet "
+                                   "--stage unfreeze=mixed_2,epochs=1 --device cpu"));
+    return true;
+  }();
+  (void)made;
+  return folder;
+}
+
+}  // namespace
+
+TEST_CASE("help and version go to stdout, wrong usage to stderr with exit code 2", "[cli]") {
+  test::TempFolder folder;
+  CHECK(engraft_in(folder.path(), "--help").out.find("usage: engraft COMMAND") != std::string::npos);
+  CHECK(engraft_in(folder.path(), "--version").out.find("LibTorch") != std::string::npos);
+  for (const char* command : {"inspect", "embed", "train", "evaluate", "predict", "example"}) {
+    INFO(command);
+    const Outcome help = engraft_in(folder.path(), std::string(command) + " --help");
+    CHECK(help.code == 0);
+    CHECK(help.out.find("usage: engraft " + std::string(command)) == 0);
+    CHECK(help.out.find("Examples\n") != std::string::npos);
+  }
+  const std::string train = "train --out x --backbone y --data z ";
+  struct Row {
+    std::string arguments;
+    const char* said;
+  };
+  for (const Row& row : {Row{"", "usage: engraft COMMAND"}, Row{"trian", "did you mean 'train'?"},
+                         Row{"train", "is missing"}, Row{train + "--epoch 3", "did you mean 'epochs'?"},
+                         Row{train + "--epochs two", "--epochs: must be a whole number, not 'two'"},
+                         Row{train + "--optimizer lion", "one of sgd, adamw, rmsprop"},
+                         Row{train + "--config nope", "no recipe"}, Row{"inspect a b", "unexpected argument 'b'"},
+                         Row{"predict --model", "missing"}}) {
+    INFO(row.arguments);
+    const Outcome outcome = engraft_in(folder.path(), row.arguments);
+    INFO(outcome.err);
+    CHECK(outcome.code == 2);
+    CHECK(outcome.out.empty());
+    CHECK(outcome.err.find(row.said) != std::string::npos);
+  }
+}
+
+TEST_CASE("bad input is one clear line and exit code 3", "[cli]") {
+  const std::string folder = example().path();
+  test::put_file(folder + "/page.pt", "<!DOCTYPE html><html>");
+  test::put_file(folder + "/one/train/a/x.jpg", "x");
+  test::put_file(folder + "/empty/train/a/notes.txt", "x");
+  const std::string train = "train --backbone ex/tiny.pt --out o --quiet --data ";
+  struct Row {
+    std::string arguments;
+    const char* said;
+  };
+  for (const Row& row :
+       {Row{"inspect none.pt", "none.pt"}, Row{"inspect page.pt", "web page"}, Row{train + "none", "none"},
+        Row{train + "one", "one"}, Row{train + "empty", "empty"}, Row{train + "ex/pictures --tap mixed_9", "did you mean"},
+        Row{"train --backbone run/model.pt --quiet --data ex/pictures --out o", "not a backbone"},
+        Row{"evaluate --model ex/tiny.pt --data ex/pictures", "not a model of engraft"}}) {
+    const Outcome outcome = engraft_in(folder, row.arguments);
+    INFO(row.arguments << "\n" << outcome.err);
+    CHECK(outcome.code == 3);
+    CHECK(outcome.err.find(row.said) != std::string::npos);
+    CHECK(std::count(outcome.err.begin(), outcome.err.end(), '\n') == 1);
+    CHECK_FALSE(std::filesystem::exists(folder + "/o/model.pt"));
+  }
+}
+
+TEST_CASE("a run folder holds what the design says, and nothing half written", "[cli]") {
+  const std::string run = example() / "run";
+  for (const char* name : {"run.toml", "classes.txt", "metrics.jsonl", "metrics.csv", "timings.jsonl",
+                           "predictions.csv", "result.json", "model.pt"}) {
+    INFO(name);
+    CHECK(std::filesystem::exists(run + "/" + name));
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(run)) {
+    CHECK(entry.path().filename().string().find(".tmp-") == std::string::npos);
+  }
+  CHECK(engraft_in(example().path(), "train --backbone ex/tiny.pt --data ex/pictures --out run").code == 2);
+}
+
+TEST_CASE("evaluate reproduces result.json", "[cli]") {
+  const io::Json result = io::read_json(example() / "run/result.json");
+  const Outcome outcome =
+      engraft_in(example().path(), "evaluate --model run/model.pt --data ex/pictures --json --device cpu");
+  REQUIRE(outcome.code == 0);
+  const io::Json judged = io::parse_json(outcome.out, "stdout");
+  CHECK(judged["top1"] == result["top1"]);
+  CHECK(judged["loss"] == result["loss"]);
+  CHECK(judged["rows"] == 24);
+}
+
+TEST_CASE("a run's record is a configuration that repeats it to the byte", "[cli]") {
+  const std::string folder = example().path();
+  const Outcome outcome = engraft_in(folder, "train --config run/run.toml --out again --quiet");
+  INFO(outcome.err);
+  REQUIRE(outcome.code == 0);
+  CHECK(io::read_file(folder + "/again/model.pt") == io::read_file(folder + "/run/model.pt"));
+}
+
+TEST_CASE("predict names files, folders and lists, skips what it cannot read and says so", "[cli]") {
+  const std::string folder = example().path();
+  const Outcome files = engraft_in(folder, "predict --model run/model.pt --top 2 --quiet ex/pictures/val/checks");
+  CHECK(files.code == 0);
+  CHECK(files.out.find("image_path,label,score,label_2,score_2\n") == 0);
+  CHECK(std::count(files.out.begin(), files.out.end(), '\n') == 7);
+  test::put_file(folder + "/bad.jpg", "not a picture");
+  test::put_file(folder + "/list.txt", "ex/pictures/val/checks/0000.jpg\nbad.jpg\n");
+  const Outcome list = engraft_in(folder, "predict --model run/model.pt --json --skipped skipped.csv - < list.txt");
+  CHECK(list.code == 5);
+  const io::Json line = io::parse_json(list.out, "stdout");
+  CHECK(line["image_path"] == "ex/pictures/val/checks/0000.jpg");
+  CHECK(line["score"] > 0.0);
+  CHECK(list.err.find("bad.jpg") != std::string::npos);
+  CHECK(io::read_file(folder + "/skipped.csv").find("bad.jpg,") != std::string::npos);
+  CHECK(engraft_in(folder, "predict --model run/model.pt --max-bad 1 --quiet - < list.txt").code == 0);
+}
+
+TEST_CASE("embed writes a store of several taps, and inspect reads it", "[cli]") {
+  const std::string folder = example().path();
+  const std::string embed = "embed --backbone ex/tiny.pt --data ex/pictures --out feats --tap stem,mixed_2 --quiet --json";
+  const Outcome embedded = engraft_in(folder, embed);
+  INFO(embedded.err);
+  REQUIRE(embedded.code == 0);
+  CHECK(io::parse_json(embedded.out, "stdout")["rows"] == 72);
+  CHECK(std::filesystem::exists(folder + "/feats/features.stem-00000.npy"));
+  CHECK(engraft_in(folder, "inspect feats").out.find("tap mixed_2: [96] a row") != std::string::npos);
+  CHECK(engraft_in(folder, "inspect run").out.find("a finished run") != std::string::npos);
+  CHECK(engraft_in(folder, "inspect run/model.pt").out.find("self-test passed") != std::string::npos);
+  const Outcome blocks = engraft_in(folder, "inspect ex/tiny.pt --json");
+  CHECK(io::parse_json(blocks.out, "stdout")["blocks"].size() == 3);
+  CHECK(engraft_in(folder, embed).code == 2);
+}
+
+TEST_CASE("a signal stops a run with its exit code", "[cli]") {
+  const std::string folder = example().path();
+  for (const auto& [name, code] : {std::pair<std::string, int>{"TERM", 75}, {"INT", 130}}) {
+    const std::string command = "cd '" + folder + "' && timeout --preserve-status -s " + name + " 3 '" ENGRAFT_PROGRAM
+                                "' train --backbone ex/tiny.pt --data ex/pictures --out stopped-" + name +
+                                " --epochs 1000000 --quiet --device cpu 2>.err";
+    CHECK(WEXITSTATUS(std::system(command.c_str())) == code);
+    CHECK(io::read_file(folder + "/.err").find("stopped by a signal") != std::string::npos);
+  }
+}

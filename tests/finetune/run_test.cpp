@@ -1,0 +1,198 @@
+#include "finetune/run.h"
+
+#include <ATen/ATen.h>
+
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "base/errors.h"
+#include "base/random.h"
+#include "image/encode.h"
+#include "io/atomic_file.h"
+#include "model/backbone.h"
+#include "support/nets.h"
+#include "support/support.h"
+
+using namespace engraft;
+
+namespace {
+
+/// Three classes of noise around three colours, as PNG: 12 training and 5 validation pictures each.
+void draw_pictures(const std::string& root) {
+  const char* const names[] = {"blue", "green", "red"};
+  for (uint64_t k = 0; k < 3; ++k) {
+    for (uint64_t i = 0; i < 17; ++i) {
+      RandomStream stream(11, {k, i});
+      image::Picture picture;
+      picture.width_px = 40;
+      picture.height_px = 36;
+      for (int p = 0; p < 40 * 36; ++p) {
+        for (uint64_t c = 0; c < 3; ++c) {
+          picture.pixels.push_back(static_cast<uint8_t>(80 + (c == 2 - k ? 40 : 0) + stream.below(90)));
+        }
+      }
+      test::put_file(root + (i < 12 ? "/train/" : "/val/") + names[k] + "/" + std::to_string(i) + ".png",
+                     image::encode_png(picture));
+    }
+  }
+}
+
+struct Bench {
+  test::TempFolder folder;
+  finetune::TrainOptions options;
+  Bench() {
+    draw_pictures(folder / "data");
+    options.backbone = test::save_small_net(folder.path());
+    options.data.data = folder / "data";
+    options.data.batch = 8;  // 36 pictures: a ragged last batch of 4
+    options.head = "fc=16,relu,dropout=0.3";
+    options.epochs = 6;
+    options.optimizer.learning_rate = 0.02;
+    options.stage = {"unfreeze=mixed_2,epochs=2,learning_rate=0.01",
+                     "unfreeze=mixed_1,epochs=2,optimizer=sgd,learning_rate=0.01"};
+    options.compute.device = "cpu";
+  }
+  io::Json train(const std::string& out) {
+    SilentReporter silent;
+    return io::parse_json(finetune::run_training(options, folder / out, io::Json::object(), silent).result_json, out);
+  }
+  std::string bytes(const std::string& out, const std::string& name) const {
+    return io::read_file(folder / out + "/" + name);
+  }
+};
+
+std::map<std::string, at::Tensor> tensors_of(const torch::jit::Module& module) {
+  std::map<std::string, at::Tensor> out;
+  for (const auto& item : module.named_parameters(true)) out[item.name] = item.value;
+  for (const auto& item : module.named_buffers(true)) out[item.name] = item.value;
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("the same seed gives the same bytes for 1, 2 and 4 loader threads", "[module]") {
+  Bench bench;
+  bench.options.compute.loader_threads = 1;
+  bench.train("one");
+  for (const int64_t threads : {2, 4}) {
+    INFO(threads);
+    const std::string out = std::to_string(threads);
+    bench.options.compute.loader_threads = threads;
+    bench.train(out);
+    for (const char* name : {"model.pt", "metrics.jsonl", "metrics.csv", "predictions.csv", "classes.txt"}) {
+      INFO(name);
+      CHECK(bench.bytes(out, name) == bench.bytes("one", name));
+    }
+  }
+  bench.options.seed = 43;
+  bench.train("other");
+  CHECK(bench.bytes("other", "model.pt") != bench.bytes("one", "model.pt"));
+}
+
+TEST_CASE("every stage learns, and what is frozen stays as it was in the file", "[module]") {
+  Bench bench;
+  const io::Json result = bench.train("run");
+  REQUIRE(result["stages"].size() == 3);
+  for (const io::Json& stage : result["stages"]) {
+    CHECK(stage["frozen"]["moved"].empty());
+    CHECK(stage["last"]["train_loss"] < 1.2);
+  }
+  CHECK(result["stages"][0]["frozen"]["blocks"] == 3);
+  CHECK(result["stages"][1]["frozen"]["blocks"] == 2);
+  CHECK(result["stages"][2]["frozen"]["blocks"] == 1);
+  CHECK(result["stages"][2]["best"]["loss"] < result["stages"][0]["best"]["loss"]);
+  CHECK(result["top1"] > 0.6);
+  CHECK(result["memory_difference"] <= 1e-5);
+
+  const auto before = tensors_of(model::load_script(bench.options.backbone, false).module);
+  auto after = tensors_of(model::load_script(bench.folder / "run/model.pt", false).module);
+  for (const auto& [name, tensor] : before) {
+    if (name.rfind("fc.", 0) == 0) continue;
+    INFO(name);
+    REQUIRE(after.count("backbone." + name) == 1);
+    const bool is_statistic = name.find("running_") != std::string::npos;
+    const bool learned = name.rfind("stem.", 0) != 0 && !is_statistic;
+    CHECK(at::equal(tensor, after["backbone." + name]) == !learned);
+  }
+}
+
+TEST_CASE("the last epoch, a whole unfrozen network without a head stage, and one logit work", "[module]") {
+  Bench bench;
+  bench.options.select = "last";
+  bench.options.epochs = 0;
+  bench.options.stage = {"unfreeze=all,epochs=3,learning_rate=0.01"};
+  const io::Json result = bench.train("all");
+  CHECK(result["selected"] == "stage 2, epoch 3");
+  CHECK(result["stages"].size() == 1);
+  CHECK(result["stages"][0]["last"]["loss"].get<double>() == Approx(result["loss"].get<double>()).epsilon(1e-4));
+  CHECK(result["stages"][0]["frozen"]["blocks"] == 0);
+
+  Bench two;
+  std::filesystem::remove_all(two.folder / "data/train/blue");
+  std::filesystem::remove_all(two.folder / "data/val/blue");
+  two.options.loss = "sigmoid";
+  const io::Json sigmoid = two.train("two");
+  CHECK(sigmoid["top1"] > 0.6);
+  CHECK(two.bytes("two", "classes.txt") == "green\nred\n");
+}
+
+TEST_CASE("predictions.csv and result.json agree", "[module]") {
+  Bench bench;
+  const io::Json result = bench.train("run");
+  int64_t lines = 0, right = 0;
+  std::istringstream file(bench.bytes("run", "predictions.csv"));
+  std::string line;
+  std::getline(file, line);
+  CHECK(line == "image_path,label,score,true_label");
+  while (std::getline(file, line)) {
+    ++lines;
+    const auto first = line.find(','), second = line.find(',', first + 1), third = line.find(',', second + 1);
+    right += line.substr(first + 1, second - first - 1) == line.substr(third + 1);
+  }
+  CHECK(lines == 15);
+  CHECK(static_cast<double>(right) / 15 == Approx(result["top1"].get<double>()));
+}
+
+TEST_CASE("bad pictures are named; with skip_bad the run goes on without them", "[module]") {
+  Bench bench;
+  test::put_file(bench.folder / "data/train/red/cut.png",
+                 io::read_file(bench.folder / "data/train/red/0.png").substr(0, 700));
+  CHECK_THROWS_WITH(bench.train("refused"), Catch::Contains("1 picture cannot be read") && Catch::Contains("red/cut.png"));
+  CHECK_FALSE(std::filesystem::exists(bench.folder / "refused/result.json"));
+  bench.options.skip_bad = true;
+  const io::Json result = bench.train("skipped");
+  CHECK(result["skipped"] == 1);
+  CHECK(bench.bytes("skipped", "skipped.csv").find("train/red/cut.png,") != std::string::npos);
+}
+
+TEST_CASE("what is wrong is said before anything is computed", "[module]") {
+  using O = finetune::TrainOptions;
+  const auto message = [](const auto& change) -> std::string {
+    Bench bench;
+    change(bench.options);
+    try {
+      bench.train("x");
+    } catch (const Error& error) {
+      CHECK_FALSE(std::filesystem::exists(bench.folder / "x/model.pt"));
+      return error.what();
+    }
+    return "no error";
+  };
+  CHECK_THAT(message([](O& o) { o.tap = "mixed_3"; }), Catch::Contains("no block 'mixed_3'"));
+  CHECK_THAT(message([](O& o) { o.tap = "mixed_1,mixed_2"; }), Catch::Contains("train takes one block"));
+  CHECK_THAT(message([](O& o) { o.loss = "sigmoid"; }), Catch::Contains("the data have 3"));
+  CHECK_THAT(message([](O& o) { o.head = "conv"; }), Catch::Contains("--head 'conv'"));
+  CHECK_THAT(message([](O& o) { o.stage = {"unfreeze=mixd_2"}; }), Catch::Contains("did you mean 'mixed_2'?"));
+  CHECK_THAT(message([](O& o) { o.backbone += "x"; }), Catch::Contains("no such file"));
+  CHECK_THAT(message([](O& o) {
+               o.epochs = 0;
+               o.stage.clear();
+             }),
+             Catch::Contains("nothing to train"));
+  Bench bench;
+  test::put_file(bench.folder / "there/file", "x");
+  CHECK_THROWS_AS(bench.train("there"), UsageError);
+}
