@@ -22,7 +22,8 @@ Script load_script(const std::string& path, bool trust, std::shared_ptr<torch::j
   if (!findings.empty() && !trust) {
     throw ModelError(path + ": the audit of its code found " +
                      text::count_of(static_cast<int64_t>(findings.size()), "problem") + ", first " +
-                     graph::describe(findings.front()) + "; --trust loads it all the same");
+                     text::cat(findings.front().record, ":", findings.front().line, ": ", findings.front().what) +
+                     "; --trust loads it all the same");
   }
   torch::jit::ExtraFilesMap extra{{"engraft.json", ""}};
   try {
