@@ -67,6 +67,9 @@ bool read_flags(options::Schema& schema, const std::vector<std::string>& argumen
     for (const auto& field : schema.fields()) {
       if (parsed.count(field->flag()) == 0) continue;
       const auto& texts = parsed[field->flag()].as<std::vector<std::string>>();
+      if (field->is_positional() && !field->is_repeatable() && texts.size() > 1) {
+        throw UsageError("unexpected argument '" + texts[1] + "'");
+      }
       field->set_text(texts, field->is_positional() ? field->value_name() : "--" + field->flag());
     }
   } catch (const cxxopts::exceptions::exception& error) {

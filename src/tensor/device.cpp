@@ -47,7 +47,7 @@ c10::Device device_from_text(const std::string& name) {
 }
 
 int64_t set_compute_threads(int64_t threads) {
-  at::set_num_interop_threads(1);
+  if (at::get_num_interop_threads() != 1) at::set_num_interop_threads(1);  // can be set only once
   if (threads > 0) at::set_num_threads(static_cast<int>(threads));
   return at::get_num_threads();
 }

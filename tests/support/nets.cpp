@@ -20,9 +20,15 @@ at::Tensor drawn(std::vector<int64_t> sizes, uint64_t seed, uint64_t key, double
   return t;
 }
 
+Module empty_module(const std::string& name, std::shared_ptr<torch::jit::CompilationUnit> unit) {
+  Module m(name, unit);
+  m.register_attribute("training", c10::BoolType::get(), true);  // as every nn.Module has
+  return m;
+}
+
 Module convolution(std::shared_ptr<torch::jit::CompilationUnit> unit, const std::string& name, int64_t in, int64_t out,
                    uint64_t seed, uint64_t key) {
-  Module m("__torch__.test." + name, unit);
+  Module m = empty_module("__torch__.test." + name, unit);
   m.register_parameter("weight", drawn({out, in, 3, 3}, seed, key, -0.4, 0.4), false);
   m.register_parameter("bias", drawn({out}, seed, key + 1, -0.1, 0.1), false);
   m.define(
@@ -33,7 +39,7 @@ Module convolution(std::shared_ptr<torch::jit::CompilationUnit> unit, const std:
 
 Module norm(std::shared_ptr<torch::jit::CompilationUnit> unit, const std::string& name, int64_t channels, uint64_t seed,
             uint64_t key) {
-  Module m("__torch__.test." + name, unit);
+  Module m = empty_module("__torch__.test." + name, unit);
   m.register_parameter("weight", drawn({channels}, seed, key, 0.5, 1.5), false);
   m.register_parameter("bias", drawn({channels}, seed, key + 1, -0.5, 0.5), false);
   m.register_buffer("running_mean", drawn({channels}, seed, key + 2, -0.5, 0.5));
@@ -49,13 +55,13 @@ Module norm(std::shared_ptr<torch::jit::CompilationUnit> unit, const std::string
 
 Module small_net(uint64_t seed) {
   auto unit = std::make_shared<torch::jit::CompilationUnit>();
-  Module stem("__torch__.test.Stem", unit);
+  Module stem = empty_module("__torch__.test.Stem", unit);
   stem.register_module("conv", convolution(unit, "StemConv", 3, 8, seed, 10));
   stem.register_module("bn", norm(unit, "StemNorm", 8, seed, 20));
   stem.define(
       "def forward(self, x: Tensor) -> Tensor:\n"
       "  return torch.relu(self.bn.forward(self.conv.forward(x)))\n");
-  Module first("__torch__.test.Mixed1", unit);
+  Module first = empty_module("__torch__.test.Mixed1", unit);
   first.register_module("left", convolution(unit, "Left", 8, 6, seed, 30));
   first.register_module("right", convolution(unit, "Right", 8, 6, seed, 40));
   first.register_module("bn", norm(unit, "Mixed1Norm", 12, seed, 50));
@@ -63,17 +69,17 @@ Module small_net(uint64_t seed) {
       "def forward(self, x: Tensor) -> Tensor:\n"
       "  x = torch.max_pool2d(x, [2, 2])\n"
       "  return torch.relu(self.bn.forward(torch.cat([self.left.forward(x), self.right.forward(x)], 1)))\n");
-  Module second("__torch__.test.Mixed2", unit);
+  Module second = empty_module("__torch__.test.Mixed2", unit);
   second.register_module("conv", convolution(unit, "Mixed2Conv", 12, 16, seed, 60));
   second.register_module("bn", norm(unit, "Mixed2Norm", 16, seed, 70));
   second.define(
       "def forward(self, x: Tensor) -> Tensor:\n"
       "  x = torch.relu(self.bn.forward(self.conv.forward(x)))\n"
       "  return torch.dropout(x, 0.2, self.training)\n");
-  Module fc("__torch__.test.Classifier", unit);
+  Module fc = empty_module("__torch__.test.Classifier", unit);
   fc.register_parameter("weight", drawn({7, 16}, seed, 80, -0.4, 0.4), false);
   fc.define("def forward(self, x: Tensor) -> Tensor:\n  return torch.linear(x, self.weight)\n");
-  Module net("__torch__.test.Net", unit);
+  Module net = empty_module("__torch__.test.Net", unit);
   net.register_module("stem", stem);
   net.register_module("mixed_1", first);
   net.register_module("mixed_2", second);
