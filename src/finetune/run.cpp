@@ -156,7 +156,7 @@ void Run::read_features() {
   const auto engine = engine::make_torch_engine(body_, "forward", engine_options_);
   std::vector<at::Tensor> parts;
   const auto bad = forward_pass(
-      listing_, rows, *engine, pass("features"),
+      listing_, rows, *engine, pass("computing features"),
       [&](const std::vector<int64_t>&, const std::vector<at::Tensor>& outputs) {
         parts.push_back(model::pooled(outputs.front(), pool_).contiguous());  // [B, D]
       },

@@ -13,6 +13,18 @@ namespace {
 
 std::string canonical(const std::string& name) { return text::replace_all(name, "-", "_"); }
 
+/// A table as the key=value text that apply_assignments reads.
+std::string assignments_text(const io::Json& table) {
+  std::vector<std::string> parts;
+  for (const auto& [key, value] : table.items()) {
+    const std::string text = value.is_string()         ? value.get<std::string>()
+                             : value.is_number_float() ? text::shortest(value.get<double>())
+                                                       : value.dump();
+    parts.push_back(key + "=" + text);
+  }
+  return text::join(parts, ",");
+}
+
 std::string number_text(double value) {
   return value == std::floor(value) && std::abs(value) < 1e15 ? std::to_string(static_cast<int64_t>(value))
                                                               : text::shortest(value);
@@ -133,6 +145,11 @@ void Field::set(const io::Json& given, const std::string& where) {
   const std::string named = where + ": " + name_;
   io::Json value = given;
   if (is_repeatable_ && value.is_string()) value = io::Json::array({value});
+  if (is_repeatable_ && value.is_array()) {
+    for (io::Json& item : value) {
+      if (item.is_object()) item = assignments_text(item);
+    }
+  }
   if (kind_ == Kind::kDouble && tuple_size_ > 0 && value.is_number()) value = io::Json::array({value, value, value});
   const auto right_kind = [&](const io::Json& item) {
     switch (kind_) {

@@ -95,7 +95,8 @@ class Schema {
   Field& at(const std::string& name, const std::string& where);
   std::vector<std::string> names() const;
 
-  /// Sets every key of `object`. Throws UsageError for an unknown key, a value of the wrong kind or out of range.
+  /// Sets every key of `object`; a table in a list of texts ([[stage]]) stands for its key=value text. Throws
+  /// UsageError for an unknown key, a value of the wrong kind or out of range.
   void apply(const io::Json& object, const std::string& where);
   /// Sets from "key=value,key=value" (a --stage). A value may hold '+' but no comma.
   void apply_assignments(const std::string& text, const std::string& where);

@@ -99,3 +99,10 @@ TEST_CASE("help shows defaults and ranges", "[unit]") {
   CHECK_THAT(help, Catch::Contains("--learning-rate X") && Catch::Contains("above 0; default 0.001"));
   CHECK_THAT(help, Catch::Contains("one of avg, flatten; default avg") && Catch::Contains("\nTalk\n"));
 }
+
+TEST_CASE("a list of tables stands for its key=value texts", "[unit]") {
+  Bound b;
+  b.schema.apply(io::Json{{"stage", {{{"unfreeze", "mixed_7"}, {"epochs", 2}, {"learning_rate", 1e-5}}, "x=1"}}},
+                 "c.toml");
+  CHECK(b.sample.stage == std::vector<std::string>{"unfreeze=mixed_7,epochs=2,learning_rate=1e-05", "x=1"});
+}
