@@ -13,7 +13,7 @@ enum class ExitCode : int {
   kBadInput = 3,       // a file, data set or backbone that cannot be used
   kGateNotMet = 4,     // an --assert gate
   kTooManyBad = 5,     // done, but more inputs were skipped than --max-bad allows
-  kStopped = 75,       // a signal; a good checkpoint was written
+  kStopped = 75,       // a signal other than Ctrl-C asked to stop
   kInterrupted = 130,  // Ctrl-C
 };
 

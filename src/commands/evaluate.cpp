@@ -76,6 +76,8 @@ ExitCode run(const EvaluateOptions& options, Session& session) {
     io::write_file(options.predictions, finetune::predictions_csv(listing, judged, model.classes));
   }
 
+  if (!options.skipped.empty()) io::write_file(options.skipped, finetune::skipped_csv(judged.bad));
+
   io::Json out = finetune::to_json(result);
   out["split"] = options.split;
   out["skipped"] = judged.bad.size();

@@ -7,8 +7,9 @@
 namespace engraft::engine {
 
 /// Maps `pixels` uint8 [B, H, W, 3] RGB to what a network takes: float32 [B, 3, H, W] on `device`, channels_last in
-/// memory, (pixel / 255 - mean) / std in this order of operations, which is torchvision's ToTensor and Normalize bit
-/// for bit. With channels "bgr" the channels are swapped, and mean and std with them (they are given in RGB order).
+/// memory, (pixel / 255 - mean) / std in this order of operations, which on the CPU is torchvision's ToTensor and
+/// Normalize bit for bit. With channels "bgr" the channels are swapped, and mean and std with them (they are given in
+/// RGB order).
 at::Tensor normalise(const at::Tensor& pixels, const image::Preprocessing& preprocessing, const c10::Device& device);
 
 }  // namespace engraft::engine

@@ -1,11 +1,11 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
-#include <torch/csrc/jit/runtime/jit_exception.h>
 
 #include "base/errors.h"
 #include "base/text.h"
 #include "engine/engine.h"
 #include "engine/normalise.h"
+#include "graph/reason.h"
 
 namespace engraft::engine {
 
@@ -31,20 +31,30 @@ class TorchEngine : public Engine {
       const at::Tensor x = normalise(bytes, options_.preprocessing, options_.device);  // [B, 3, H, W]
       if (method_.empty()) return {x};
       const c10::IValue out = module_.get_method(method_)({x});
-      if (out.isTensor()) return {out.toTensor()};
       std::vector<at::Tensor> outputs;
-      for (const c10::IValue& item : out.toTupleRef().elements()) outputs.push_back(item.toTensor());
+      if (out.isTensor()) {
+        outputs.push_back(out.toTensor());
+      } else {
+        for (const c10::IValue& item : out.toTupleRef().elements()) outputs.push_back(item.toTensor());
+      }
+      for (const at::Tensor& output : outputs) check_rows(output);
       return outputs;
-    } catch (const c10::Error& error) {
+    } catch (const Error&) {
+      throw;
+    } catch (const std::exception& error) {
       throw ModelError(text::cat("the network fails on a batch [", options_.batch_size, ", 3, ", size, ", ", size,
-                                 "]: ", text::split(error.what_without_backtrace(), '\n').front()));
-    } catch (const torch::jit::JITException& error) {
-      throw ModelError(text::cat("the network fails on a batch [", options_.batch_size, ", 3, ", size, ", ", size,
-                                 "]: ", text::split(text::trim(error.what()), '\n').back()));
+                                 "]: ", graph::reason(error)));
     }
   }
 
  private:
+  /// A trace with a batch size of its own gives other rows than it was given.
+  void check_rows(const at::Tensor& output) const {
+    if (output.dim() > 0 && output.size(0) == options_.batch_size) return;
+    throw ModelError(text::cat("it gives ", text::shape(output.sizes().vec()), " for ", options_.batch_size,
+                               " pictures; a trace with a fixed batch size cannot be used"));
+  }
+
   torch::jit::Module module_;
   std::string method_;
   EngineOptions options_;

@@ -14,6 +14,7 @@
 #include "finetune/sources.h"
 #include "finetune/stage_plan.h"
 #include "finetune/trainees.h"
+#include "graph/probe.h"
 #include "graph/surgery.h"
 #include "io/digest.h"
 #include "io/toml.h"
@@ -27,6 +28,17 @@ namespace engraft::finetune {
 
 namespace {
 
+/// model.pt keeps class names as JSON, which holds Unicode only. Throws DataError.
+void check_classes(const std::vector<std::string>& classes) {
+  for (const std::string& name : classes) {
+    try {
+      io::Json(name).dump();
+    } catch (const nlohmann::json::exception&) {
+      throw DataError("class '" + name + "': the name is not UTF-8; rename its folder");
+    }
+  }
+}
+
 constexpr double kMostDifference = 1e-5;  // of model.pt from memory, relative to the largest logit
 
 /// Everything a run works with, set up by the constructor, which finds all that can be wrong before computing.
@@ -36,6 +48,7 @@ class Run {
   TrainResult train();
 
  private:
+  at::Tensor probe_tap();
   void read_features();
   void drop_bad(const std::vector<BadPicture>& bad);
   void train_head();
@@ -97,10 +110,24 @@ Run::Run(const TrainOptions& options, const std::string& out, const io::Json& re
   stages_ = plan_stages(options, graph::analyse(body_, {tap_}));
   engine_options_ = {backbone_->preprocessing, options.data.batch, device_};
 
-  c10::NoGradGuard no_grad;
-  const at::Tensor map = body_.forward({model::probe_input(backbone_->preprocessing, 1)}).toTensor();  // [1, C, H, W]
+  check_classes(listing_.classes);
+  const std::string batch_problem = graph::check_batch(body_, model::probe_input(backbone_->preprocessing, 1));
+  if (!batch_problem.empty()) throw ModelError(options.backbone + ": " + batch_problem);
+  for (const StagePlan& stage : stages_) {
+    if (!stage.freeze.learning.empty() && model::learning_parameters(body_, stage.freeze).empty()) {
+      throw UsageError(text::cat("--stage (stage ", stage.number, "): unfreeze=", stage.unfreeze, " names ",
+                                 text::join(stage.freeze.learning, " "), ", which have nothing to learn"));
+    }
+  }
+  const at::Tensor map = probe_tap();                      // [1, C, H, W]
+  const at::Tensor embedding = model::pooled(map, pool_);  // [1, D]
+  if (embedding.dim() != 2) {
+    throw ModelError(text::cat(options.backbone, ": tap ", tap_, " gives ", text::shape(map.sizes().vec()),
+                               ", which --pool ", options.pool,
+                               " does not make a row; use --pool flatten or another tap"));
+  }
   model::HeadOptions head;
-  head.embedding_dim = model::pooled_width(map.sizes().vec(), pool_);
+  head.embedding_dim = embedding.size(1);
   head.outputs = options.loss == "sigmoid" ? 1 : static_cast<int64_t>(classes);
   head.spec = options.head;
   head.seed = static_cast<uint64_t>(options.seed);
@@ -127,6 +154,13 @@ Run::Run(const TrainOptions& options, const std::string& out, const io::Json& re
   folder_->write_text("classes.txt", text::join(listing_.classes, "\n") + "\n");
 }
 
+/// The tap's feature map of one grey picture.
+at::Tensor Run::probe_tap() {
+  const engine::EngineOptions one{backbone_->preprocessing, 1, c10::Device(c10::kCPU)};
+  const std::vector<uint8_t> grey(static_cast<size_t>(one.preprocessing.size_px) * one.preprocessing.size_px * 3, 128);
+  return engine::make_torch_engine(body_, "forward", one)->run(grey.data()).front();
+}
+
 void Run::drop_bad(const std::vector<BadPicture>& bad) {
   if (bad.empty()) return;
   for (const BadPicture& picture : bad) reporter_.warn(picture.image_path + ": " + picture.reason);
@@ -139,7 +173,7 @@ void Run::drop_bad(const std::vector<BadPicture>& bad) {
   const auto is_bad = [&](int64_t row) {
     return std::any_of(bad.begin(), bad.end(), [&](const BadPicture& picture) { return picture.row == row; });
   };
-  for (std::vector<int64_t>* rows : {&train_rows_, &val_rows_}) {
+  for (std::vector<int64_t>* rows : {&train_rows_, &val_rows_, &test_rows_}) {
     rows->erase(std::remove_if(rows->begin(), rows->end(), is_bad), rows->end());
   }
   if (train_rows_.empty() || val_rows_.empty()) throw DataError(options_.data.data + ": no readable pictures are left");
@@ -149,18 +183,25 @@ void Run::drop_bad(const std::vector<BadPicture>& bad) {
 void Run::read_features() {
   std::vector<int64_t> rows = train_rows_;
   rows.insert(rows.end(), val_rows_.begin(), val_rows_.end());
-  if (options_.epochs == 0) {
-    drop_bad(check_pictures(listing_, rows, engine_options_, pass("reading pictures"), reporter_));
+  const bool needs_features = options_.epochs > 0;
+  std::vector<int64_t> only_read = test_rows_;
+  if (!needs_features) only_read.insert(only_read.end(), rows.begin(), rows.end());
+  std::vector<BadPicture> bad;
+  if (!only_read.empty())
+    bad = check_pictures(listing_, only_read, engine_options_, pass("reading pictures"), reporter_);
+  if (!needs_features) {
+    drop_bad(bad);
     return;
   }
   const auto engine = engine::make_torch_engine(body_, "forward", engine_options_);
   std::vector<at::Tensor> parts;
-  const auto bad = forward_pass(
+  const auto unread = forward_pass(
       listing_, rows, *engine, pass("computing features"),
       [&](const std::vector<int64_t>&, const std::vector<at::Tensor>& outputs) {
         parts.push_back(model::pooled(outputs.front(), pool_).contiguous());  // [B, D]
       },
       reporter_);
+  bad.insert(bad.end(), unread.begin(), unread.end());
   drop_bad(bad);
   const at::Tensor all = at::cat(parts);  // [train + val, D], without the bad ones
   train_features_ = all.narrow(0, 0, static_cast<int64_t>(train_rows_.size()));
@@ -319,6 +360,10 @@ TrainResult Run::train() {
   const model::Artifact artifact = model::load_artifact(folder_->file("model.pt"), options_.compute.trust);
   const double difference = compare_with_memory(artifact);
   const Judged judged = judge(artifact, listing_, val_rows_, engine_options_, pass("validating model.pt"), reporter_);
+  if (!judged.bad.empty()) {
+    throw DataError(judged.bad.front().image_path +
+                    ": was readable at the start of the run and is not any more: " + judged.bad.front().reason);
+  }
   folder_->write_text("predictions.csv", predictions_csv(listing_, judged, listing_.classes));
   if (!skipped_.empty()) folder_->write_text("skipped.csv", skipped_csv(skipped_));
 
@@ -333,7 +378,6 @@ TrainResult Run::train() {
       " validation pictures; differs from memory by ", difference == 0 ? "nothing" : text::cat(difference), "\n");
   if (!test_rows_.empty()) {
     const Judged tested = judge(artifact, listing_, test_rows_, engine_options_, pass("testing"), reporter_);
-    for (const BadPicture& picture : tested.bad) reporter_.warn(picture.image_path + ": " + picture.reason);
     const stats::Classification test = classify(listing_, tested);
     record["test"] = to_json(test);
     summary_ += text::cat("test     top1 ", text::fixed(100 * test.top1, 2), " %, loss ", text::fixed(test.loss, 4),

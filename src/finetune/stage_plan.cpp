@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/errors.h"
 #include "base/text.h"
 #include "options/schema.h"
 
@@ -23,6 +24,17 @@ void choose_cut(StagePlan& stage, const std::vector<graph::BlockInfo>& blocks) {
   }
 }
 
+void check_length(const StagePlan& stage, const TrainOptions& head) {
+  const std::string where = stage.number == 1 ? "the head stage" : text::cat("--stage (stage ", stage.number, ")");
+  if (stage.number > 1 && stage.epochs < 1) {
+    throw UsageError(text::cat(where, ": give epochs=N; there is none to inherit from --epochs ", head.epochs));
+  }
+  if (stage.epochs > 0 && stage.optimizer.warmup_epochs >= stage.epochs) {
+    throw UsageError(text::cat(where, ": warm-up takes ", text::count_of(stage.optimizer.warmup_epochs, "epoch"),
+                               " of ", stage.epochs, " and leaves none; give warmup_epochs below that"));
+  }
+}
+
 StagePlan plan_one(const StageOptions& given, const TrainOptions& head, int64_t number, const graph::Anatomy& anatomy) {
   StagePlan stage;
   stage.number = number;
@@ -35,6 +47,7 @@ StagePlan plan_one(const StageOptions& given, const TrainOptions& head, int64_t 
   if (given.weight_decay) stage.optimizer.weight_decay = *given.weight_decay;
   if (given.schedule) stage.optimizer.schedule = *given.schedule;
   if (given.warmup_epochs) stage.optimizer.warmup_epochs = *given.warmup_epochs;
+  check_length(stage, head);
   std::vector<std::string> names;
   for (const graph::BlockInfo& block : anatomy.blocks()) names.push_back(block.name);
   stage.freeze = model::plan_freeze(given.unfreeze, names);

@@ -1,10 +1,9 @@
 #include "finetune/trainees.h"
 
 #include <ATen/ATen.h>
-#include <torch/csrc/jit/runtime/jit_exception.h>
 
 #include "base/errors.h"
-#include "base/text.h"
+#include "graph/reason.h"
 
 namespace engraft::finetune {
 
@@ -27,11 +26,10 @@ at::Tensor TopTrainee::forward(const at::Tensor& inputs) {
   try {
     const at::Tensor map = backbone_.get_method(top_method_)({inputs}).toTensor();  // [B, C, H, W]
     return head_.forward(model::pooled(map, pool_));
-  } catch (const c10::Error& error) {
-    throw ModelError("the unfrozen blocks fail in training: " +
-                     text::split(error.what_without_backtrace(), '\n').front());
-  } catch (const torch::jit::JITException& error) {
-    throw ModelError("the unfrozen blocks fail in training: " + text::split(text::trim(error.what()), '\n').back());
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw ModelError("the unfrozen blocks fail in training: " + graph::reason(error));
   }
 }
 

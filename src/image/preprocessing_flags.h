@@ -31,7 +31,7 @@ void describe(Visitor& v, PreprocessingFlags& o) {
       .one_of({"short", "squash"});
   v.field("interpolation", o.interpolation, "as Pillow's, antialiased").one_of({"bilinear", "bicubic"});
   v.field("mean", o.mean, "subtracted from each channel of pixel/255; one number or three");
-  v.field("std", o.std, "divides each channel after that; one number or three");
+  v.field("std", o.std, "divides each channel after that; one number or three").above(0);
   v.field("channels", o.channels, "order in which the network wants them").one_of({"rgb", "bgr"});
   v.field("exif", o.exif, "turn pictures as their EXIF orientation says");
 }

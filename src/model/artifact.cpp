@@ -8,6 +8,7 @@
 #include "base/errors.h"
 #include "base/random.h"
 #include "base/text.h"
+#include "graph/reason.h"
 #include "model/backbone.h"
 #include "model/preprocessing_source.h"
 
@@ -70,11 +71,20 @@ Artifact load_artifact(const std::string& path, bool trust) {
     const at::Tensor found =
         self_test_logits(out.module, out.preprocessing, about.at("self_test").at("seed").get<uint64_t>());
     const at::Tensor expected = at::tensor(recorded);
+    for (const char* key : {"tap", "pool", "head"}) about.at(key).get<std::string>();
+    const int64_t outputs = out.loss == Loss::kSigmoid ? 1 : static_cast<int64_t>(out.classes.size());
+    if (found.numel() != outputs || (out.loss == Loss::kSigmoid && out.classes.size() != 2)) {
+      throw ModelError(text::cat(where, ": ", out.classes.size(), " classes for ", found.numel(), " logits"));
+    }
     if (found.numel() != expected.numel() || !(tensor::relative_difference(found, expected) <= kSelfTestTolerance)) {
       throw ModelError(path + ": the self-test fails: its weights are not those it was saved with");
     }
+  } catch (const Error&) {
+    throw;
   } catch (const nlohmann::json::exception& error) {
     throw ModelError(where + ": " + error.what());
+  } catch (const std::exception& error) {
+    throw ModelError(path + ": the model does not run: " + graph::reason(error));
   }
   return out;
 }

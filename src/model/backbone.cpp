@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "graph/audit.h"
 #include "graph/probe.h"
+#include "graph/reason.h"
 #include "io/digest.h"
 #include "model/artifact.h"
 #include "model/preprocessing_source.h"
@@ -33,8 +34,10 @@ Script load_script(const std::string& path, bool trust, std::shared_ptr<torch::j
     graph::rewire_traced_norms(script.module);
     script.module.eval();
     return script;
-  } catch (const c10::Error& error) {
-    throw ModelError(path + ": LibTorch cannot load it: " + text::split(error.what_without_backtrace(), '\n').front());
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw ModelError(path + ": LibTorch cannot load it: " + graph::reason(error));
   }
 }
 

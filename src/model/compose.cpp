@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "graph/archive.h"
 #include "graph/surgery.h"
+#include "io/digest.h"
 #include "model/artifact.h"
 #include "model/backbone.h"
 #include "model/preprocessing_source.h"
@@ -104,14 +105,10 @@ at::Tensor pooled(const at::Tensor& map, Pool pool) {
   return map;
 }
 
-int64_t pooled_width(const std::vector<int64_t>& shape, Pool pool) {
-  if (shape.size() == 4 && (pool == Pool::kAverage || pool == Pool::kMax)) return shape[1];
-  int64_t width = 1;
-  for (size_t i = 1; i < shape.size(); ++i) width *= shape[i];
-  return width;
-}
-
 std::string compose_model(const GraftSpec& spec, const Head& head) {
+  if (io::sha256_of_file(spec.backbone_path) != spec.backbone_sha256) {
+    throw ModelError(spec.backbone_path + ": was changed during the run");
+  }
   auto unit = std::make_shared<torch::jit::CompilationUnit>();
   const torch::jit::Module whole = load_script(spec.backbone_path, spec.trust, unit).module;
   torch::jit::Module backbone = graph::extract(whole, {spec.tap});

@@ -20,8 +20,6 @@ Pool pool_from_text(const std::string& text);
 std::string to_text(Pool pool);
 /// Average and maximum are over H and W; a [B, D] input passes through; kNone changes nothing.
 at::Tensor pooled(const at::Tensor& feature_map, Pool pool);
-/// Elements of one row after pooling; `shape` is [1, …].
-int64_t pooled_width(const std::vector<int64_t>& shape, Pool pool);
 
 struct GraftSpec {
   std::string backbone_path;

@@ -82,7 +82,7 @@ class Head {
   bool training_ = false;
 };
 
-/// "linear 1280 -> 2 (2,562 parameters)" and the like.
+/// "1280 → 2, 2.56 k parameters" and the like.
 std::string describe(const Head& head);
 
 }  // namespace engraft::model

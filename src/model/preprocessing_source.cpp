@@ -50,7 +50,13 @@ io::Json table_of(const io::Json& document, const std::string& where) {
 io::Json from_neighbour(const std::string& path) {
   io::Json document = io::read_toml(path);
   if (!document.contains("preprocessing")) document = io::Json{{"preprocessing", document}};
-  return table_of(document, path);
+  try {
+    const io::Json table = table_of(document, path);
+    preprocessing_from_json(table, path);  // a wrong value is this file's fault
+    return table;
+  } catch (const ModelError& error) {
+    throw UsageError(error.what());
+  }
 }
 
 std::string value_text(const io::Json& value) {

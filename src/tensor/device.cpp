@@ -5,6 +5,8 @@
 #include <ATen/Version.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <dlfcn.h>
+#include <torch/csrc/jit/codegen/fuser/interface.h>
+#include <torch/csrc/jit/passes/tensorexpr_fuser.h>
 #include <torch/headeronly/version.h>
 
 #include "base/errors.h"
@@ -17,7 +19,8 @@ namespace {
 /// Empty when LibTorch's CUDA library is open, else why not. The driver is asked for first: without one the library,
 /// a gigabyte, is not even mapped.
 std::string open_cuda() {
-  if (::dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL) == nullptr) return "no NVIDIA driver (libcuda.so.1) is installed";
+  if (::dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL) == nullptr)
+    return "no NVIDIA driver (libcuda.so.1) is installed";
   if (::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
     return text::cat("LibTorch's CUDA library cannot be opened: ", ::dlerror());
   }
@@ -25,12 +28,26 @@ std::string open_cuda() {
   return "";
 }
 
+/// Float32 that is float32 (no tf32), and the same kernels from the first batch to the last.
+void ask_for_exact_cuda() {
+  at::Context& context = at::globalContext();
+  context.setAllowTF32CuDNN(false);
+  context.setDeterministicCuDNN(true);
+  context.setBenchmarkCuDNN(false);
+  torch::jit::setTensorExprFuserEnabled(false);
+  torch::jit::overrideCanFuseOnGPU(false);
+}
+
 }  // namespace
 
 c10::Device device_from_text(const std::string& name) {
   const std::string wanted = text::lower(name);
   if (wanted == "cpu") return c10::Device(c10::kCPU);
-  if (wanted == "auto") return open_cuda().empty() ? c10::Device(c10::kCUDA, 0) : c10::Device(c10::kCPU);
+  if (wanted == "auto") {
+    if (!open_cuda().empty()) return c10::Device(c10::kCPU);
+    ask_for_exact_cuda();
+    return c10::Device(c10::kCUDA, 0);
+  }
   const bool numbered = text::starts_with(wanted, "cuda:");
   const auto index = numbered ? text::to_int(wanted.substr(5)) : std::optional<int64_t>(0);
   if ((wanted != "cuda" && !numbered) || !index || *index < 0 || *index > 127) {
@@ -43,6 +60,7 @@ c10::Device device_from_text(const std::string& name) {
     throw UsageError(text::cat("--device ", name, ": there ", count == 1 ? "is " : "are ", text::count_of(count, "GPU"),
                                " here, numbered from 0"));
   }
+  ask_for_exact_cuda();
   return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(*index));
 }
 
@@ -59,8 +77,8 @@ void synchronize(const c10::Device& device) {
 }
 
 std::string platform_text() {
-  return text::cat(at::get_cpu_capability(), ", ", text::count_of(at::get_num_threads(), "compute thread"), ", LibTorch ",
-                   TORCH_VERSION);
+  return text::cat(at::get_cpu_capability(), ", ", text::count_of(at::get_num_threads(), "compute thread"),
+                   ", LibTorch ", TORCH_VERSION);
 }
 
 }  // namespace engraft::tensor

@@ -36,8 +36,8 @@ void restore(const std::vector<NamedTensor>& from, const std::vector<NamedTensor
     const auto found = values.find(item.name);
     if (found == values.end()) throw ModelError("no tensor '" + item.name + "' to restore from");
     if (found->second.sizes() != item.value.sizes()) {
-      throw ModelError(text::cat("tensor '", item.name, "' is ", text::shape(found->second.sizes().vec()), ", expected ",
-                                 text::shape(item.value.sizes().vec())));
+      throw ModelError(text::cat("tensor '", item.name, "' is ", text::shape(found->second.sizes().vec()),
+                                 ", expected ", text::shape(item.value.sizes().vec())));
     }
     at::Tensor target = item.value;
     target.copy_(found->second);

@@ -8,6 +8,7 @@
 #include "base/errors.h"
 #include "graph/surgery.h"
 #include "io/atomic_file.h"
+#include "io/digest.h"
 #include "model/artifact.h"
 #include "model/backbone.h"
 #include "support/nets.h"
@@ -28,6 +29,7 @@ model::Head make_head(int64_t outputs) {
 model::GraftSpec make_spec(const std::string& folder) {
   model::GraftSpec spec;
   spec.backbone_path = test::save_small_net(folder);
+  spec.backbone_sha256 = io::sha256_of_file(spec.backbone_path);
   spec.tap = "mixed_2";
   spec.preprocessing.size_px = 32;
   spec.classes = {"ants", "bees", "cats"};
