@@ -44,6 +44,7 @@ std::vector<std::string> names_of(const std::vector<BlockInfo>& blocks) {
 Anatomy::Anatomy(std::shared_ptr<const FlatGraph> flat) : flat_(std::move(flat)) {
   const Crossings crossings(*flat_);
   for (const Call& call : flat_->calls) {
+    for (const Edge& edge : crossings.edges_behind(call)) cuts_[call.name].push_back(edge.name);
     BlockInfo block;
     block.name = call.name;
     block.type = call.type;
@@ -53,7 +54,7 @@ Anatomy::Anatomy(std::shared_ptr<const FlatGraph> flat) : flat_(std::move(flat))
       block.why_not = "it returns " + call.node->output()->type()->repr_str() + ", not one tensor";
     } else {
       block.can_tap = true;
-      block.why_not = crossings.beside(call);
+      block.why_not = crossings.beside(call.node->output());
       block.legal_cut = block.why_not.empty();
     }
     blocks_.push_back(std::move(block));
@@ -81,6 +82,12 @@ const BlockInfo& Anatomy::tap(const std::string& name) const {
   const BlockInfo& found = block(name);
   if (!found.can_tap) throw ModelError("block '" + name + "' cannot be tapped: " + found.why_not);
   return found;
+}
+
+std::vector<std::string> Anatomy::cuts_behind(const std::string& name) const {
+  block(name);
+  const auto found = cuts_.find(name);
+  return found == cuts_.end() ? std::vector<std::string>() : found->second;
 }
 
 Anatomy analyse(const Module& module, const std::vector<std::string>& extra_paths) try {

@@ -2,6 +2,7 @@
 
 #include <torch/csrc/jit/api/module.h>
 
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -39,12 +40,18 @@ class Anatomy {
   /// As block(), and throws ModelError with the reason where it cannot be tapped.
   const BlockInfo& tap(const std::string& name) const;
 
+  /// The names that split() takes between block `name` and the next one: the block itself where its output is a legal
+  /// cut, then "name+1", "name+2" … behind each operator that follows it (a pool, the sum of a residual) and gives the
+  /// only tensor that is needed later. They carry the same values, or fewer: the smallest is the cheapest to cache.
+  std::vector<std::string> cuts_behind(const std::string& name) const;
+
   /// The flattened forward behind the blocks; for this floor.
   const FlatGraph& flat() const { return *flat_; }
 
  private:
   std::shared_ptr<const FlatGraph> flat_;
   std::vector<BlockInfo> blocks_;
+  std::map<std::string, std::vector<std::string>> cuts_;
 };
 
 /// Finds the blocks of `module`: the children that forward calls, containers opened until their children are called.

@@ -56,6 +56,17 @@ std::string read_start(const std::string& path, size_t size) {
   return start;
 }
 
+/// Whether the end record of a zip archive is where it must be: in the last 64 KiB.
+bool has_zip_end(const std::string& path, uint64_t file_bytes) {
+  const uint64_t tail = std::min<uint64_t>(file_bytes, 65536 + 22);
+  std::ifstream file(path, std::ios::binary);
+  file.seekg(static_cast<std::streamoff>(file_bytes - tail));
+  std::string end(tail, '\0');
+  file.read(end.data(), static_cast<std::streamsize>(tail));
+  const size_t place = end.rfind("PK\x05\x06");
+  return place != std::string::npos && place + 22 <= end.size();
+}
+
 /// A header's length as 8 little-endian bytes, then JSON.
 bool looks_like_safetensors(const std::string& start, uint64_t file_bytes) {
   if (start.size() < 10) return false;
@@ -109,11 +120,10 @@ std::unique_ptr<PyTorchStreamReader> open_archive(const std::string& path) {
   try {
     reader = std::make_unique<PyTorchStreamReader>(path);
     records = reader->getAllRecords();
-  } catch (const c10::Error& problem) {
-    const std::string what = problem.what_without_backtrace();
-    const bool cut = what.find("central directory") != std::string::npos;
-    throw ModelError(path + (cut ? ": is cut short or damaged: the zip archive has no end"
-                                 : ": a zip archive, but not one of PyTorch's") +
+  } catch (const c10::Error&) {
+    throw ModelError(path +
+                     (has_zip_end(path, bytes) ? ": a zip archive, but not one of PyTorch's"
+                                               : ": is cut short or damaged: the zip archive has no end") +
                      text::cat(" (", bytes, " bytes)"));
   }
   const bool code = std::any_of(records.begin(), records.end(), is_code);

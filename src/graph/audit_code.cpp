@@ -130,7 +130,8 @@ class CodeAudit {
 
   void check_definition(const TreeRef& tree) {
     const std::string& name = identifier(tree->tree(0));
-    if (name == "__setstate__" || name == "__getstate__") flag(tree, "defines " + name + ", which runs at load or save");
+    if (name == "__setstate__" || name == "__getstate__")
+      flag(tree, "defines " + name + ", which runs at load or save");
   }
 
   void check_call(const TreeRef& call) {

@@ -93,6 +93,8 @@ const char* const kOperators =
     "upsample_bilinear2d upsample_linear1d upsample_nearest1d upsample_nearest2d upsample_nearest3d "
     "upsample_trilinear3d values vander var var_mean vdot view view_as view_as_complex view_as_real vsplit vstack "
     "warn where xlogy xlogy_ zero zero_ zeros zeros_like zfill "
+    // what layers of attention ask about their surroundings
+    "is_autocast_enabled is_autocast_cpu_enabled "
     // prim
     "NumToTensor RaiseException TupleIndex TupleUnpack ModuleContainerIndex Uninitialized EnumName EnumValue "
     "StringIndex IfThenElse dtype is_cpu is_cuda is_meta is_mkldnn is_mps is_nested is_quantized is_sparse is_xla "

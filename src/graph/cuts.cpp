@@ -19,9 +19,8 @@ Crossings::Crossings(const FlatGraph& flat) : flat_(flat), order_(*flat.graph), 
     if (node->kind() == prim::SetAttr) written_attributes_.insert(node->s(c10::attr::name));
 }
 
-std::string Crossings::beside(const Call& call) const {
-  const size_t place = order_.of(call.node);
-  const Value* output = call.node->output();
+std::string Crossings::beside(const Value* output) const {
+  const size_t place = order_.of(output->node());
   if (used_after(flat_.graph->inputs()[1], place)) return "the network's input is needed after it as well";
   for (const Node* node : flat_.graph->nodes()) {
     if (order_.of(node) > place) break;
@@ -31,6 +30,24 @@ std::string Crossings::beside(const Call& call) const {
   }
   if (!used_after(output, place)) return "nothing after it uses its output";
   return "";
+}
+
+std::vector<Edge> Crossings::edges_behind(const Call& call) const {
+  std::vector<Edge> edges;
+  if (call.nested) return edges;
+  if (is_one_tensor(call) && beside(call.node->output()).empty()) edges.push_back({call.name, call.node->output()});
+  int count = 0;
+  for (Node* node = call.node->next(); node->kind() != prim::Return && !holds_call(node); node = node->next()) {
+    const bool tensor = node->outputs().size() == 1 && node->output()->type()->isSubtypeOf(*c10::TensorType::get());
+    if (!tensor || on_both_sides(node->output()) || !beside(node->output()).empty()) continue;
+    edges.push_back({call.name + "+" + std::to_string(++count), node->output()});
+  }
+  return edges;
+}
+
+bool Crossings::holds_call(const Node* node) const {
+  return std::any_of(flat_.calls.begin(), flat_.calls.end(),
+                     [&](const Call& call) { return order_.of(call.node) == order_.of(node); });
 }
 
 bool Crossings::used_after(const Value* value, size_t place) const {

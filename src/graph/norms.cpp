@@ -75,13 +75,14 @@ std::vector<std::shared_ptr<Graph>> graphs_of(const ClassTypePtr& type) {
   return graphs;
 }
 
-/// Puts `graph` in the place of a method. The old function stays in its compilation unit, unused: others may hold it.
+/// Puts `graph` in the place of a method, under the same qualified name: saving insists on it.
 void replace_method(const ClassTypePtr& type, const std::string& name, const std::shared_ptr<Graph>& graph) {
-  const Function* old = type->findMethod(name);
-  auto schema = old->getSchema();
+  auto schema = type->findMethod(name)->getSchema();
+  const c10::QualifiedName qualified(*type->name(), name);
+  const auto unit = type->compilation_unit();
   type->unsafeRemoveMethod(name);
-  const c10::QualifiedName prefix(*type->name(), "rewired");
-  auto* function = type->compilation_unit()->create_function(c10::QualifiedName(prefix, name), graph, true);
+  unit->unsafeRemoveMethod(qualified);
+  auto* function = unit->create_function(qualified, graph);
   function->setSchema(std::move(schema));
   type->addMethod(function);
 }

@@ -32,8 +32,8 @@ TracedNorms traced_norms(const torch::jit::Module& module);
 /// Makes every such node read `training` of the submodule that holds it, as the Python original does, and sets that
 /// `training` to what the constant was, so that nothing changes until train() is called. Returns how many were
 /// rewired; a second call returns 0. Edits the classes of `module`: what shares them (copies, taps extracted before)
-/// reads its own `training` from then on too, and methods taken from `module` before stay as they were.
-/// The order is: load, rewire, then analyse and extract, since opened containers are copied by extract().
+/// reads its own `training` from then on too. A torch::jit::Method taken from `module` before must not be called any
+/// more. The order is: load, rewire, then analyse and extract, since opened containers are copied by extract().
 int rewire_traced_norms(torch::jit::Module& module);
 
 }  // namespace engraft::graph

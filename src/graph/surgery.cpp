@@ -48,29 +48,49 @@ void set_outputs(Graph& graph, const std::vector<Value*>& values) {
   for (Value* value : values) graph.registerOutput(value);
 }
 
-/// Makes the taps the graph's output and removes everything that only later blocks need.
-void keep_taps(const FlatGraph& flat, const std::vector<std::string>& taps) {
+/// Makes the values the graph's output, in their order, and removes everything that only later nodes need.
+void keep(const FlatGraph& flat, const std::vector<Value*>& values) {
   Graph& graph = *flat.graph;
   const NodeOrder order(graph);
-  Node* last = nullptr;
-  for (const std::string& tap : taps) {
-    Node* node = flat.find(tap)->node;
-    if (last == nullptr || order.of(node) > order.of(last)) last = node;
-  }
-  std::map<Node*, Value*> read;
-  for (const std::string& tap : taps) {
-    Node* node = flat.find(tap)->node;
-    if (read.count(node) != 0) continue;
+  Node* last = values.front()->node();
+  for (const Value* value : values)
+    if (order.of(value->node()) > order.of(last)) last = const_cast<Node*>(value->node());
+  std::map<Value*, Value*> read;
+  for (Value* value : values) {
+    if (read.count(value) != 0) continue;
     // Later nodes may work in place on a tap's output; nothing comes after the last one.
-    read[node] = node == last ? node->output() : insert_clone(node->output(), node->next());
+    read[value] = value->node() == last ? value : insert_clone(value, value->node()->next());
   }
   set_outputs(graph, {});
   destroy_after(graph, last);
   std::vector<Value*> outputs;
-  for (const std::string& tap : taps) outputs.push_back(read.at(flat.find(tap)->node));
+  for (Value* value : values) outputs.push_back(read.at(value));
   if (outputs.size() > 1) outputs = {graph.insertNode(graph.createTuple(outputs))->output()};
   set_outputs(graph, outputs);
   prune(flat.graph);
+}
+
+void keep_taps(const FlatGraph& flat, const std::vector<std::string>& taps) {
+  std::vector<Value*> values;
+  for (const std::string& tap : taps) values.push_back(flat.find(tap)->node->output());
+  keep(flat, values);
+}
+
+/// "conv_2" of "conv_2+1".
+std::string block_of(const std::string& cut) { return cut.substr(0, cut.rfind('+')); }
+
+/// The value of a legal cut. Throws ModelError with the reason where there is none of that name.
+Value* value_of_cut(const FlatGraph& flat, const std::string& cut) {
+  const Crossings crossings(flat);
+  const Call& call = *flat.find(block_of(cut));
+  const auto edges = crossings.edges_behind(call);
+  for (const Edge& edge : edges)
+    if (edge.name == cut) return edge.value;
+  if (cut == call.name) throw ModelError("cannot cut at '" + cut + "': " + crossings.beside(call.node->output()));
+  std::vector<std::string> names;
+  for (const Edge& edge : edges) names.push_back(edge.name);
+  throw ModelError("cannot cut at '" + cut + "'; the legal cuts from '" + call.name + "' to the next block are " +
+                   (names.empty() ? "none" : text::join(names, ", ")));
 }
 
 /// A method name part that is different for different block names: "." is "__", other marks are spelt out.
@@ -100,17 +120,18 @@ void add_method(Module& module, const std::string& name, const std::shared_ptr<G
 
 std::shared_ptr<Graph> trunk_graph(const Module& module, const FlattenOptions& options, const std::string& cut) {
   const FlatGraph flat = flatten(module, options);
-  keep_taps(flat, {cut});
+  keep(flat, {value_of_cut(flat, cut)});
   return flat.graph;
 }
 
 std::shared_ptr<Graph> top_graph(const Module& module, const FlattenOptions& options, const std::string& cut) {
   const FlatGraph flat = flatten(module, options);
   Graph& graph = *flat.graph;
-  Node* node = flat.find(cut)->node;
+  Value* crossing = value_of_cut(flat, cut);
+  Node* node = crossing->node();
   Value* feature_map = graph.insertInput(2, "h");
   feature_map->setType(c10::TensorType::get());
-  node->output()->replaceAllUsesWith(feature_map);
+  crossing->replaceAllUsesWith(feature_map);
   // Weights and constants stay for the nodes behind the cut; what else stands before it feeds nothing there.
   std::vector<Node*> before;
   for (Node* other : graph.nodes()) {
@@ -160,11 +181,11 @@ Split split(Module& module, const std::string& cut) try {
   const Split methods = split_methods(cut);
   if (module.find_method(methods.trunk_method) && module.find_method(methods.top_method)) return methods;
   FlattenOptions options;
-  options.wanted = {cut};
+  options.wanted = {block_of(cut)};
   options.open_containers = false;
   const Anatomy anatomy(std::make_shared<const FlatGraph>(flatten(module, options)));
-  const BlockInfo& block = anatomy.tap(cut);
-  if (!block.legal_cut) throw ModelError("cannot cut at '" + cut + "': " + block.why_not);
+  if (cut == block_of(cut)) anatomy.tap(cut);
+  anatomy.block(block_of(cut));
   const auto trunk = trunk_graph(module, options, cut);
   const auto top = top_graph(module, options, cut);
   add_method(module, methods.trunk_method, trunk);

@@ -31,14 +31,15 @@ struct Split {
   std::string top_method;
 };
 
-/// Gives `module` two more methods: `trunk(x)` is the output of block `cut`, `top(h)` what forward makes of it;
+/// Gives `module` two more methods: `trunk(x)` is the value at `cut`, `top(h)` what forward makes of it. `cut` is the
+/// name of a block, for its output, or of an edge behind it ("conv_2+1", see Anatomy::cuts_behind);
 /// top(trunk(x)) is bit-equal to forward(x). They share the parameters, survive save and load, and top never changes
 /// `h` in place. Where `cut` gives forward's own output, top returns `h`.
 ///
 /// One module can be split at several blocks: the method names carry the cut. Splitting again at the same block
 /// returns the methods that are there. The class of `module` is edited, so it should come from extract(); objects that
 /// share that class get the methods as well.
-/// Throws ModelError when `cut` is no block or no legal cut of this module, with the reason.
+/// Throws ModelError when `cut` is no legal cut of this module, with the reason.
 Split split(torch::jit::Module& module, const std::string& cut);
 
 /// The names that split() gives the methods for `cut`.

@@ -89,8 +89,9 @@ TEST_CASE("files made by LibTorch with hostile methods are found before they are
   const std::string dropped = folder / "dropped";
   auto at_load = test::make_module("AtLoad", "def forward(self, x):\n  return x\n");
   at_load.define("def __getstate__(self):\n  return (self.training, 1)\n");
-  at_load.define("def __setstate__(self, state: Tuple[bool, int]):\n  self.training = state[0]\n  torch.save(state[1], \"" +
-                 dropped + "\")\n");
+  at_load.define(
+      "def __setstate__(self, state: Tuple[bool, int]):\n  self.training = state[0]\n  torch.save(state[1], \"" +
+      dropped + "\")\n");
   test::put_file(folder / "at_load.pt", test::bytes_of(at_load));
   const std::string at_load_found = found(graph::audit(folder / "at_load.pt"));
   CHECK(at_load_found.find("defines __setstate__") != std::string::npos);

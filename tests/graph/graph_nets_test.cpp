@@ -78,10 +78,23 @@ at::Tensor run(const Module& module, const std::string& method, const at::Tensor
   return module.get_method(method)({x.clone()}).toTensor();
 }
 
+/// Bit-equal, or within 1e-5 of the largest value.
+bool agrees(const at::Tensor& value, const at::Tensor& expected, bool exactly) {
+  if (exactly) return same(value, expected);
+  return value.sizes() == expected.sizes() &&
+         (value - expected).abs().max().item<double>() <= 1e-5 * expected.abs().max().item<double>();
+}
+
+/// The first tensor that the whole network gives: some scripted ones give a tuple with auxiliary outputs.
+at::Tensor whole_output(const Module& module, const at::Tensor& x) {
+  const auto output = module.get_method("forward")({x.clone()});
+  return output.isTensor() ? output.toTensor() : output.toTuple()->elements()[0].toTensor();
+}
+
 }  // namespace
 
-#define ENGRAFT_NEED_NETS(name)             \
-  const std::string name = nets_folder();   \
+#define ENGRAFT_NEED_NETS(name)           \
+  const std::string name = nets_folder(); \
   if (name.empty()) return
 
 TEST_CASE("a tap is what a Python forward hook sees, bit for bit", "[module]") {
@@ -99,12 +112,16 @@ TEST_CASE("a tap is what a Python forward hook sees, bit for bit", "[module]") {
         if (block.can_tap && reference.has("tap:" + block.name)) taps.push_back(block.name);
       CAPTURE(taps);
       CHECK(taps.size() >= 6);
+      // A trace is made with gradients on, where attention takes other kernels than in the reference's no_grad.
+      const bool exactly = !(net == "vit" && kind == "trace");
       const auto outputs = graph::extract(source, taps).forward({x.clone()}).toTuple()->elements();
       for (size_t i = 0; i < taps.size(); ++i) {
         CAPTURE(taps[i]);
-        CHECK(same(outputs[i].toTensor(), reference.at("tap:" + taps[i])));
+        CHECK(agrees(outputs[i].toTensor(), reference.at("tap:" + taps[i]), exactly));
       }
-      CHECK(same(run(graph::extract(source, {taps.back()}), "forward", x), reference.at("out")));
+      const at::Tensor out = run(graph::extract(source, {taps.back()}), "forward", x);
+      CHECK(agrees(out, reference.at("out"), exactly));
+      CHECK(same(out, whole_output(source, x)));
     }
   }
 }

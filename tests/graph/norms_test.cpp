@@ -25,7 +25,8 @@ Module traced_norm(bool training, bool with_mode = true) {
   const std::string mode = training ? "True" : "False";
   module.define(
       "def forward(self, x):\n  return torch.batch_norm(x, self.weight, self.bias, self.running_mean, "
-      "self.running_var, " + mode + ", 0.1, 1e-5, True)\n");
+      "self.running_var, " +
+      mode + ", 0.1, 1e-5, True)\n");
   return module;
 }
 

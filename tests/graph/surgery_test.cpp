@@ -56,14 +56,15 @@ int check_every_cut(Module& module, const at::Tensor& x) {
   const at::Tensor whole = run(module, x);
   int cuts = 0;
   for (const auto& block : graph::analyse(module).blocks()) {
-    if (!block.legal_cut) continue;
-    CAPTURE(block.name);
-    const auto methods = graph::split(module, block.name);
-    const at::Tensor h = run(module, methods.trunk_method, x);
-    const at::Tensor before = h.clone();
-    CHECK(same(run(module, methods.top_method, h), whole));
-    CHECK(same(h, before));
-    ++cuts;
+    for (const std::string& cut : graph::analyse(module).cuts_behind(block.name)) {
+      CAPTURE(cut);
+      const auto methods = graph::split(module, cut);
+      const at::Tensor h = run(module, methods.trunk_method, x);
+      const at::Tensor before = h.clone();
+      CHECK(same(run(module, methods.top_method, h), whole));
+      CHECK(same(h, before));
+      cuts += cut == block.name ? 1 : 0;
+    }
   }
   return cuts;
 }
@@ -181,6 +182,35 @@ TEST_CASE("top after trunk is forward, bit for bit, at every legal cut", "[unit]
     const Module again = graph::extract(module, {graph::analyse(module).blocks().back().name});
     CHECK(same(run(again, input_of(3)), run(module, input_of(3))));
   }
+}
+
+TEST_CASE("a network can be cut behind the operators between two blocks", "[unit]") {
+  const at::NoGradGuard no_grad;
+  struct Row {
+    std::string net, block, cuts;
+    std::vector<int64_t> last_shape;
+  };
+  const std::vector<Row> rows = {
+      {"chain", "conv2", "conv2 conv2+1", {3, 4, 4, 4}},  // behind the pool
+      {"chain", "conv1", "conv1", {3, 4, 8, 8}},
+      {"residual", "body1", "body1+1", {3, 4, 8, 8}},  // behind the sum
+      {"residual", "body2", "body2+1", {3, 4, 8, 8}},
+      {"twice", "same#1", "same#1 same#1+1", {3, 4, 8, 8}},
+      {"branchy", "a", "", {}},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.net, row.block);
+    Module module = graph::extract(make_net(row.net), {"fc"});
+    const auto cuts = graph::analyse(module).cuts_behind(row.block);
+    CHECK(text::join(cuts, " ") == row.cuts);
+    if (cuts.empty()) continue;
+    const at::Tensor h = run(module, graph::split(module, cuts.back()).trunk_method, input_of(3));
+    CHECK(h.sizes().vec() == row.last_shape);
+  }
+  Module module = graph::extract(make_net("chain"), {"fc"});
+  CHECK(message_of([&] { graph::split(module, "conv2+7"); }) ==
+        "cannot cut at 'conv2+7'; the legal cuts from 'conv2' to the next block are conv2, conv2+1");
+  CHECK(message_of([&] { graph::split(module, "conv9+1"); }).find("no block 'conv9'") == 0);
 }
 
 TEST_CASE("the methods of a split carry the cut and are made once", "[unit]") {
