@@ -10,14 +10,17 @@ namespace engraft::finetune {
 
 namespace {
 
-/// The highest legal cut below the first learning block.
-void choose_cut(StagePlan& stage, const std::vector<graph::BlockInfo>& blocks) {
+/// The highest legal cut below the first learning block: behind the pools and sums that follow the last frozen block
+/// where these give less to carry.
+void choose_cut(StagePlan& stage, const graph::Anatomy& anatomy) {
+  const std::vector<graph::BlockInfo>& blocks = anatomy.blocks();
   const int64_t first =
       stage.freeze.first_learning < 0 ? static_cast<int64_t>(blocks.size()) : stage.freeze.first_learning;
   for (int64_t i = first - 1; i >= 0; --i) {
     const graph::BlockInfo& block = blocks[static_cast<size_t>(i)];
-    if (block.legal_cut) {
-      stage.cut = block.name;
+    const std::vector<std::string> cuts = anatomy.cuts_behind(block.name);
+    if (!cuts.empty()) {
+      stage.cut = cuts.back();
       break;
     }
     if (i == first - 1) stage.cut_note = "no cut at " + block.name + ": " + block.why_not;
@@ -51,7 +54,7 @@ StagePlan plan_one(const StageOptions& given, const TrainOptions& head, int64_t 
   std::vector<std::string> names;
   for (const graph::BlockInfo& block : anatomy.blocks()) names.push_back(block.name);
   stage.freeze = model::plan_freeze(given.unfreeze, names);
-  choose_cut(stage, anatomy.blocks());
+  choose_cut(stage, anatomy);
   return stage;
 }
 

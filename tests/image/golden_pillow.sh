@@ -6,9 +6,10 @@
 # PYTHON: as given, else $ENGRAFT_TEST_PYTHON, else SOURCE_DIR/.venv-test/bin/python. Where it or the shared folder is
 # missing, prints SKIPPED and its reason; where ENGRAFT_SHARED is set, a missing Python is a failure.
 set -euo pipefail
-if [[ "${1:-}" == "--help" || $# -lt 2 ]]; then
+if [[ "${1:-}" == "--help" || "${1:-}" == -* || $# -lt 2 ]]; then
   sed -n '2,8s/^# \{0,1\}//p' "$0"
-  exit $(($# < 2))
+  [[ "${1:-}" == "--help" ]] || exit 2
+  exit 0
 fi
 pixels=$1
 source_dir=$2
