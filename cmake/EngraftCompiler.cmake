@@ -5,6 +5,9 @@ if(ENGRAFT_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER "${ENGRAFT_CCACHE}")
 endif()
 
+# What is hot is LibTorch's, or asks for more itself (image/filter.cpp); -O3 here costs build time alone.
+set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG")
+
 add_library(engraft_compiler INTERFACE)
 target_include_directories(engraft_compiler INTERFACE "${CMAKE_SOURCE_DIR}/src")
 target_compile_options(engraft_compiler INTERFACE -Wall -Wextra -Wshadow -Wno-unused-parameter
