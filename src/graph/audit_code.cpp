@@ -90,6 +90,7 @@ class CodeAudit {
   void collect_names(const TreeRef& tree) {
     for_each_tree(tree, [&](const TreeRef& node) {
       if (node->kind() == torch::jit::TK_DEF) methods_.insert(identifier(node->tree(0)));
+      if (node->kind() == torch::jit::TK_CLASS_DEF) classes_.insert(identifier(node->tree(0)));
       if (node->kind() == torch::jit::TK_PARAM) variables_.insert(identifier(node->tree(0)));
       if (node->kind() == torch::jit::TK_ASSIGN)
         for (const TreeRef& left : node->tree(0)->trees())
@@ -118,6 +119,9 @@ class CodeAudit {
       case torch::jit::TK_APPLY:
         check_call(tree);
         break;
+      case torch::jit::TK_VAR:
+        check_root(tree);
+        break;
       case '.':
         if (check_dotted(tree)) return;
         check_attribute(tree, identifier(tree->tree(1)));
@@ -141,6 +145,12 @@ class CodeAudit {
     if (name == "getattr") return check_getattr(call);
     if (is_allowed_builtin(name) || variables_.count(name) != 0) return;
     flag(call, name == "print" ? "prints" : "calls " + name + ", which is not on the list of builtins");
+  }
+
+  /// The roots of operators and classes have no use as values, other than to hide what is taken from them.
+  void check_root(const TreeRef& tree) {
+    const std::string& name = identifier(tree->tree(0));
+    if (name == "torch" || name == "ops" || name == "__torch__") flag(tree, "uses " + name + " as a value");
   }
 
   void check_getattr(const TreeRef& call) {
@@ -168,7 +178,11 @@ class CodeAudit {
       return true;
     }
     if (parts[0] == "__torch__") {
-      if (parts.size() > 2 && parts[1] == "torch" && parts[2] == "classes") flag(tree, name + " is a custom class");
+      const bool own = classes_.count(parts.back()) != 0 || methods_.count(parts.back()) != 0;
+      if (parts.size() > 2 && parts[1] == "torch" && parts[2] == "classes")
+        flag(tree, name + " is a custom class");
+      else if (!own)
+        flag(tree, name + " is not defined in the archive");
       return true;
     }
     return false;
@@ -185,6 +199,7 @@ class CodeAudit {
 
   std::string record_;
   std::vector<Finding> findings_;
+  std::unordered_set<std::string> classes_;
   std::unordered_set<std::string> methods_;
   std::unordered_set<std::string> variables_;
 };

@@ -29,7 +29,7 @@ void put_archive(const std::string& path, const std::string& code, const std::st
 std::string in_forward(const std::string& line) {
   return "class Net(Module):\n  __parameters__ = []\n  __buffers__ = []\n  training : bool\n  def forward(self: "
          "__torch__.Net,\n    x: Tensor) -> Tensor:\n    " +
-         line + "\n    return x\n";
+         line + "\n    return x\ndef helper(x: Tensor) -> Tensor:\n  return x\n";
 }
 
 std::string found(const std::vector<graph::Finding>& findings) {
@@ -50,7 +50,7 @@ TEST_CASE("every planted line is found, and plain code is not", "[unit]") {
       {"y = annotate(List[int], [int(torch.size(x, 0))])", ""},
       {"y = (self.conv).forward(x, )", ""},
       {"y = (getattr(self, \"0\")).forward(x, )", ""},
-      {"_0 = __torch__.torch.nn.functional.relu\n    y = _0(x, False, )", ""},
+      {"_0 = __torch__.helper\n    y = _0(x, )", ""},
       {"torch.warn(\"careful\", 2)", ""},
       {"torch.save(x, \"/tmp/file\")", "code/__torch__.py:7: torch.save is not on the list"},
       {"y = torch.from_file(\"/etc/passwd\", False, 10)", "torch.from_file is not on the list"},
@@ -71,6 +71,9 @@ TEST_CASE("every planted line is found, and plain code is not", "[unit]") {
       {"y = ops.prim.rpc_sync(\"host\", x)", "ops.prim.rpc_sync is not on the list"},
       {"if torch.gt(x, 0):\n      torch.save(x, \"deep\")\n    else:\n      pass", "torch.save is not on the list"},
       {"y = __torch__.torch.classes.evil.Box(x)", "is a custom class"},
+      {"o = ops\n    y = o.evil.run(x)", "uses ops as a value"},
+      {"y = getattr(torch, \"add\")(x, x)", "uses torch as a value"},
+      {"c = __torch__.torch\n    y = c.classes.evil.Box(x)", "__torch__.torch is not defined in the archive"},
       {"y = = 3", "cannot be parsed"},
   };
   const test::TempFolder folder;
