@@ -41,7 +41,7 @@ cp "$build/libexec/engraft/engraft-run" "$out/libexec/engraft/"
 strip "$out/bin/engraft" "$out/libexec/engraft/engraft-run"
 # Its libraries, without those of LibTorch and of the C and C++ runtimes, which are where LibTorch is.
 ldd "$build/libexec/engraft/engraft-run" | awk '$3 ~ /^\// { print $3 }' |
-  grep -vE '/(libc10|libtorch|libcud|libcup|libgomp|libc|libm|libdl|librt|libpthread|libgcc_s|libstdc\+\+)[^/]*\.so' |
+  grep -vE '/(libc10[^/]*|libtorch[^/]*|libcud[^/]*|libcup[^/]*|libgomp[^/]*|libc|libm|libdl|librt|libutil|libpthread|libgcc_s|libstdc\+\+)\.so' |
   xargs -r -I{} cp -L {} "$out/lib/"
 cp "$shared/weights/googlenet_imagenet1k.pt" "$out/"
 for split in train:40 val:10; do
