@@ -11,7 +11,7 @@
 # pictures is there (ENGRAFT_SHARED, default ../shared), it does the same with a pretrained GoogLeNet on ants and bees.
 #
 # needs: what scripts/setup.sh needs.
-# takes: 10 minutes the first time, most of it downloads and building; then about a minute.
+# takes: 10 minutes the first time, most of it downloads and building; then a minute, three with the real pictures.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

@@ -12,7 +12,7 @@
 #
 # needs: what scripts/setup.sh needs, and 6 GB of disk for .venv-test: full torch, torchvision, timm, Pillow, pinned in
 #        scripts/requirements-test.txt (--quick does without).
-# takes: 3 to 5 minutes of downloads and 10 of building the first time; then the tests, about 10 minutes, --quick 2.
+# takes: 3 to 5 minutes of downloads and 8 of building the first time; then the tests, about 15 minutes, --quick 2.
 #
 # ENGRAFT_SHARED        the folder of real weights and pictures (default: ../shared). Without one the `real` tests are
 #                       skipped, with their reason; where it is set, a skipped one is a failure.
