@@ -74,6 +74,7 @@ class Run {
   model::Pool pool_;
   at::Tensor train_features_, val_features_;
   std::vector<BadPicture> skipped_;
+  std::string out_, run_toml_;
   std::optional<store::RunFolder> folder_;
   io::Json stage_records_ = io::Json::array();
   std::string summary_;
@@ -87,6 +88,7 @@ Run::Run(const TrainOptions& options, const std::string& out, const io::Json& re
       device_(tensor::device_from_text(options.compute.device)),
       pool_(model::pool_from_text(options.pool)) {
   store::require_free_folder(out);
+  out_ = out;
   tensor::set_compute_threads(options.compute.threads);
   listing_ = data::list_data(options.data.data, {options.data.val_fraction, true, {}});
   for (const std::string& note : listing_.notes) reporter.note(note);
@@ -140,7 +142,6 @@ Run::Run(const TrainOptions& options, const std::string& out, const io::Json& re
   reporter.note(text::cat("data: ", classes, " classes, ", train_rows_.size(), " training, ", val_rows_.size(),
                           " validation", test_rows_.empty() ? "" : text::cat(", ", test_rows_.size(), " test"),
                           " pictures"));
-  folder_.emplace(out);
   io::Json resolved = {{"backbone_sha256", backbone_->sha256},
                        {"tap", tap_},
                        {"preprocessing", model::to_json(backbone_->preprocessing)},
@@ -150,8 +151,7 @@ Run::Run(const TrainOptions& options, const std::string& out, const io::Json& re
   for (const StagePlan& stage : stages_) resolved["stages"].push_back(to_json(stage));
   io::Json toml = record;
   toml["resolved"] = resolved;
-  folder_->write_text("run.toml", io::to_toml(toml));
-  folder_->write_text("classes.txt", text::join(listing_.classes, "\n") + "\n");
+  run_toml_ = io::to_toml(toml);
 }
 
 /// The tap's feature map of one grey picture.
@@ -352,6 +352,10 @@ double Run::compare_with_memory(const model::Artifact& artifact) {
 
 TrainResult Run::train() {
   read_features();
+  // Not before the pictures are known to be readable: a refused data set leaves no folder in the way of the next try.
+  folder_.emplace(out_);
+  folder_->write_text("run.toml", run_toml_);
+  folder_->write_text("classes.txt", text::join(listing_.classes, "\n") + "\n");
   train_head();
   for (size_t i = 1; i < stages_.size(); ++i) train_stage(stages_[i]);
 
