@@ -27,7 +27,11 @@ void watch_signals() {
   struct sigaction action {};
   action.sa_handler = on_signal;
   action.sa_flags = SA_RESTART;
-  for (const int signal_number : {SIGINT, SIGTERM, SIGUSR1}) ::sigaction(signal_number, &action, nullptr);
+  for (const int signal_number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) {
+    struct sigaction before {};
+    ::sigaction(signal_number, nullptr, &before);
+    if (before.sa_handler != SIG_IGN) ::sigaction(signal_number, &action, nullptr);  // nohup stays nohup
+  }
 }
 
 int run(const std::string& command, const std::vector<std::string>& rest) {

@@ -11,6 +11,7 @@
 #include "model/compose.h"
 #include "model/preprocessing_source.h"
 #include "store/feature_store.h"
+#include "store/out_folder.h"
 #include "tensor/device.h"
 
 namespace engraft::commands {
@@ -38,7 +39,7 @@ ExitCode run(const EmbedOptions& options, Session& session) {
   const c10::Device device = tensor::device_from_text(options.compute.device);
   tensor::set_compute_threads(options.compute.threads);
   data::ListingOptions any;
-  any.val_fraction = options.data.val_fraction;
+  any.val_fraction = options.val_fraction;
   any.labels_required = false;
   const data::Listing listing = data::list_data(options.data.data, any);
   for (const std::string& note : listing.notes) session.reporter.note(note);
@@ -62,7 +63,9 @@ ExitCode run(const EmbedOptions& options, Session& session) {
   std::vector<int64_t> rows(listing.samples.size());
   for (size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<int64_t>(i);
 
-  const auto engine = engine::make_torch_engine(body, "forward", {backbone.preprocessing, options.data.batch, device});
+  const int64_t batch =
+      finetune::batch_shape(options.data.batch, static_cast<int64_t>(rows.size()), backbone.preprocessing);
+  const auto engine = engine::make_torch_engine(body, "forward", {backbone.preprocessing, batch, device});
   const auto bad = finetune::forward_pass(
       listing, rows, *engine, {options.compute.loader_threads, "embedding"},
       [&](const std::vector<int64_t>& good, const std::vector<at::Tensor>& outputs) {
@@ -93,7 +96,7 @@ ExitCode run(const EmbedOptions& options, Session& session) {
                          {"engine",
                           {{"name", engine->name()},
                            {"precision", options.precision},
-                           {"batch", options.data.batch},
+                           {"batch", batch},
                            {"platform", tensor::platform_text()},
                            {"device", device.str()}}}});
   const double seconds = watch.seconds();

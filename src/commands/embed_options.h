@@ -15,6 +15,7 @@ struct EmbedOptions {
   std::string precision = "f32";
   int64_t shard_rows = 65536;
   int64_t max_bad = 0;
+  double val_fraction = 0.2;
   data::DataOptions data;
   image::PreprocessingFlags preprocessing;
   engine::ComputeOptions compute;
@@ -33,6 +34,7 @@ void describe(Visitor& v, EmbedOptions& o) {
   v.field("shard_rows", o.shard_rows, "rows in one .npy file").at_least(1);
   v.field("max_bad", o.max_bad, "pictures that may be unreadable before the exit code is 5").at_least(0);
   describe(v, o.data);
+  data::describe_val_fraction(v, o.val_fraction);
   describe(v, o.preprocessing);
   describe(v, o.compute);
   describe(v, o.common);

@@ -11,10 +11,26 @@ namespace engraft::commands {
 
 namespace {
 
+/// The data as the model's training saw them: its classes, and where the hash rule splits, its fraction.
+data::Listing list_for(const model::Artifact& model, const EvaluateOptions& options, Reporter& reporter) {
+  const double fraction = options.val_fraction.value_or(model.val_fraction.value_or(data::kValFraction));
+  data::Listing listing = data::list_data(options.data.data, {fraction, true, model.classes});
+  for (const std::string& note : listing.notes) reporter.note(note);
+  if (!listing.is_split_by_hash || options.split == "all" || fraction == model.val_fraction) return listing;
+  reporter.warn(model.val_fraction
+                    ? text::cat("the model was trained with --val-fraction ", text::shortest(*model.val_fraction),
+                                ": with ", text::shortest(fraction), " pictures of its training may be judged here")
+                    : "the model's training data had splits of their own and these are split by hash: if they are the "
+                      "same pictures, some of its training may be judged here (--split all takes every picture)");
+  return listing;
+}
+
+/// Rows of the wanted split. Where the data's test split serves as validation, it goes by both names.
 std::vector<int64_t> rows_to_judge(const data::Listing& listing, const std::string& split, const std::string& path) {
+  const std::string wanted = split == "test" && listing.test_is_validation ? "val" : split;
   std::vector<int64_t> rows;
   for (size_t i = 0; i < listing.samples.size(); ++i) {
-    if (split == "all" || listing.samples[i].split == split) rows.push_back(static_cast<int64_t>(i));
+    if (wanted == "all" || listing.samples[i].split == wanted) rows.push_back(static_cast<int64_t>(i));
   }
   if (rows.empty()) throw DataError(path + ": no pictures in split '" + split + "'");
   for (const int64_t row : rows) {
@@ -63,11 +79,12 @@ ExitCode run(const EvaluateOptions& options, Session& session) {
   const c10::Device device = tensor::device_from_text(options.compute.device);
   tensor::set_compute_threads(options.compute.threads);
   const model::Artifact model = model::load_artifact(options.model, options.compute.trust);
-  const data::Listing listing = data::list_data(options.data.data, {options.data.val_fraction, true, model.classes});
-  for (const std::string& note : listing.notes) session.reporter.note(note);
+  const data::Listing listing = list_for(model, options, session.reporter);
   const std::vector<int64_t> rows = rows_to_judge(listing, options.split, options.data.data);
+  const int64_t batch =
+      finetune::batch_shape(options.data.batch, static_cast<int64_t>(rows.size()), model.preprocessing);
   const finetune::Judged judged =
-      finetune::judge(model, listing, rows, {model.preprocessing, options.data.batch, device},
+      finetune::judge(model, listing, rows, {model.preprocessing, batch, device},
                       {options.compute.loader_threads, "evaluating"}, session.reporter);
   for (const auto& bad : judged.bad) session.reporter.warn(bad.image_path + ": " + bad.reason);
   if (judged.rows.empty()) throw DataError(options.data.data + ": none of the pictures can be read");
@@ -75,7 +92,6 @@ ExitCode run(const EvaluateOptions& options, Session& session) {
   if (!options.predictions.empty()) {
     io::write_file(options.predictions, finetune::predictions_csv(listing, judged, model.classes));
   }
-
   if (!options.skipped.empty()) io::write_file(options.skipped, finetune::skipped_csv(judged.bad));
 
   io::Json out = finetune::to_json(result);

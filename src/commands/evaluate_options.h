@@ -12,6 +12,7 @@ struct EvaluateOptions {
   std::string predictions;
   std::string skipped;
   int64_t max_bad = 0;
+  std::optional<double> val_fraction;
   data::DataOptions data;
   engine::ComputeOptions compute;
   CommonOptions common;
@@ -25,6 +26,7 @@ void describe(Visitor& v, EvaluateOptions& o) {
   v.field("skipped", o.skipped, "write unreadable pictures with the reason here, as CSV").value("FILE").not_recorded();
   v.field("max_bad", o.max_bad, "pictures that may be unreadable before the exit code is 5").at_least(0);
   describe(v, o.data);
+  data::describe_val_fraction(v, o.val_fraction, "; default: that of the model's training");
   describe(v, o.compute);
   describe(v, o.common);
 }

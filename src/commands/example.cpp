@@ -7,8 +7,9 @@
 #include "commands/commands.h"
 #include "image/encode.h"
 #include "io/atomic_file.h"
+#include "io/json.h"
 #include "model/example_networks.h"
-#include "store/feature_store.h"
+#include "store/out_folder.h"
 
 namespace engraft::commands {
 

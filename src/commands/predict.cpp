@@ -23,7 +23,7 @@ data::Listing listing_of(const std::vector<std::string>& paths) {
     if (path == "-") {
       for (std::string line; std::getline(std::cin, line);) {
         if (!line.empty() && line.back() == '\r') line.pop_back();
-        if (!line.empty()) files.push_back(line);
+        if (!text::trim(line).empty()) files.push_back(line);
       }
     } else if (std::filesystem::is_directory(path)) {
       data::ListingOptions any;
@@ -79,12 +79,13 @@ ExitCode run(const PredictOptions& options, Session& session) {
   tensor::set_compute_threads(options.compute.threads);
   const model::Artifact model = model::load_artifact(options.model, options.compute.trust);
   const int64_t top = std::min<int64_t>(options.top, static_cast<int64_t>(model.classes.size()));
+  const int64_t count = static_cast<int64_t>(listing.samples.size());
   std::vector<int64_t> rows(listing.samples.size());
   for (size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<int64_t>(i);
 
   const auto engine = engine::make_torch_engine(
       model.module, "forward",
-      {model.preprocessing, std::min<int64_t>(options.batch, static_cast<int64_t>(rows.size())), device});
+      {model.preprocessing, finetune::batch_shape(std::min(options.batch, count), count, model.preprocessing), device});
   if (!options.common.json) session.out << csv_header(top);
   const auto bad = finetune::forward_pass(
       listing, rows, *engine, {options.compute.loader_threads, "predicting"},

@@ -5,10 +5,9 @@
 
 namespace engraft::data {
 
-/// Which pictures, and what to do about bad ones.
+/// Which pictures, and how many at a time.
 struct DataOptions {
   std::string data;
-  double val_fraction = 0.2;
   int64_t batch = 32;
 };
 
@@ -20,10 +19,16 @@ void describe(Visitor& v, DataOptions& o) {
           "manifest image_path,label[,split]")
       .value("DATA")
       .required();
-  v.field("val_fraction", o.val_fraction, "share held out for validation where the data has no split of its own")
+  v.field("batch", o.batch, "pictures in a batch").at_least(1).at_most(65536);
+}
+
+/// `--val-fraction`; `fraction` is a double or an optional one. `otherwise` says what holds where it is not given.
+template <class Visitor, class Fraction>
+void describe_val_fraction(Visitor& v, Fraction& fraction, const std::string& otherwise = "") {
+  v.field("val_fraction", fraction,
+          "share held out for validation where the data has no split of its own" + otherwise)
       .above(0)
       .below(1);
-  v.field("batch", o.batch, "pictures in a batch").at_least(1).at_most(65536);
 }
 
 }  // namespace engraft::data

@@ -6,6 +6,7 @@
 
 #include "base/errors.h"
 #include "base/text.h"
+#include "data/duplicates.h"
 #include "data/labels.h"
 #include "data/walk.h"
 
@@ -58,6 +59,9 @@ class FolderListing {
     if (listing_.samples.empty()) throw DataError(no_pictures());
     if (hash_) split_by_hash(listing_, options_);
     if (listing_.kind != "flat") resolve_labels(listing_, options_, root_, [this](size_t i) { return place_of(i); });
+    note_duplicates(listing_, [this](size_t i, size_t j) {
+      return listing_.samples[i].image_path + " and " + listing_.samples[j].image_path;
+    });
     const Names left_out = walker_.notes();
     listing_.notes.insert(listing_.notes.end(), left_out.begin(), left_out.end());
     return std::move(listing_);
@@ -107,6 +111,7 @@ class FolderListing {
       add_split(*test, serves_as_validation ? "val" : "test");
       if (serves_as_validation) {
         val = test;
+        listing_.test_is_validation = true;
         listing_.notes.push_back(*test + "/ serves as validation: there is no val/, validation/ or valid/");
       }
     }

@@ -55,6 +55,7 @@ bool hashes_to_validation(std::string_view image_path, double val_fraction) {
 }
 
 void split_by_hash(Listing& listing, const ListingOptions& options) {
+  listing.is_split_by_hash = true;
   listing.classes = labels_of(listing, "");
   int64_t train = 0;
   int64_t val = 0;

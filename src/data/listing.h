@@ -35,13 +35,20 @@ struct Listing {
   std::vector<std::string> slice_names;
   /// Folders: sorted by image_path as plain bytes, whatever the split. Manifests and lists: as given.
   std::vector<Sample> samples;
+  /// The validation split is a part that the hash rule took: another fraction would give another.
+  bool is_split_by_hash = false;
+  /// The data's own test split serves as validation (its samples have the split "val").
+  bool test_is_validation = false;
   /// What a user should know, a line each: what was left out, which folder serves as validation, duplicates, …
   std::vector<std::string> notes;
 };
 
+/// Share of the pictures that goes to validation where nothing says another.
+inline constexpr double kValFraction = 0.2;
+
 struct ListingOptions {
   /// Share of the pictures that go to validation where the data set itself does not say. In [0, 1).
-  double val_fraction = 0.2;
+  double val_fraction = kValFraction;
   /// False for embed and predict: pictures without a label are samples too, unknown labels are kept by name, one
   /// class is enough.
   bool labels_required = true;
@@ -66,8 +73,8 @@ struct ListingOptions {
 /// Split by hash: a sample is "val" where the first 8 hex digits of the SHA-1 of its image_path, as a number, divided
 /// by 2^32, are below `val_fraction`; else "train". So a picture keeps its split when others come or go.
 ///
-/// Everything below a class folder belongs to the class. Symbolic links are followed, a link to a folder it stands in
-/// is not. Names that begin with '.', `__MACOSX`, `Thumbs.db` and `desktop.ini` are passed over in silence; files whose
+/// Everything below a class folder belongs to the class. Symbolic links are followed, a link to a folder it stands in,
+/// however far above, is not. Notes name files that are listed more than once, under two labels, or in two splits. Names that begin with '.', `__MACOSX`, `Thumbs.db` and `desktop.ini` are passed over in silence; files whose
 /// extension is not a picture's (see is_picture_name) are left out and counted in the notes.
 ///
 /// Throws DataError, on one line, for a path that does not exist or cannot be read, no pictures, a missing column, an

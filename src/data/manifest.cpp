@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <map>
 #include <optional>
 
 #include "base/errors.h"
 #include "base/text.h"
+#include "data/duplicates.h"
 #include "data/labels.h"
 #include "io/atomic_file.h"
 #include "io/csv.h"
@@ -47,35 +47,6 @@ void check_existence(Listing& listing, const std::string& source) {
   listing.notes.push_back(text::cat(missing, " of ", text::count_of(all, "picture"), " do not exist; first: ", first));
 }
 
-std::string lines_text(const std::vector<int64_t>& lines) { return text::cat("lines ", lines[0], " and ", lines[1]); }
-
-/// Notes pictures named more than once; those with two labels or splits say so.
-void note_duplicates(Listing& listing, const std::vector<int64_t>& lines) {
-  std::map<std::string, std::vector<size_t>> rows;
-  for (size_t i = 0; i < listing.samples.size(); ++i) rows[listing.samples[i].image_path].push_back(i);
-  int64_t repeated = 0;
-  int64_t in_conflict = 0;
-  std::string first;
-  std::string first_conflict;
-  for (const auto& [image_path, at] : rows) {
-    if (at.size() < 2) continue;
-    const auto named = [&](size_t other) { return image_path + " (" + lines_text({lines[at[0]], lines[other]}) + ")"; };
-    if (repeated++ == 0) first = named(at[1]);
-    const Sample& one = listing.samples[at[0]];
-    const auto other = std::find_if(at.begin(), at.end(), [&](size_t i) {
-      return listing.samples[i].label_name != one.label_name || listing.samples[i].split != one.split;
-    });
-    if (other != at.end() && in_conflict++ == 0) first_conflict = named(*other);
-  }
-  if (repeated > 0) {
-    listing.notes.push_back(text::count_of(repeated, "picture") + " in more than one row; first: " + first);
-  }
-  if (in_conflict > 0) {
-    listing.notes.push_back(text::count_of(in_conflict, "picture") +
-                            " under two labels or splits; first: " + first_conflict);
-  }
-}
-
 /// Which column holds what; -1 where there is none.
 struct Columns {
   int64_t image_path = -1;
@@ -100,7 +71,12 @@ Columns find_columns(const io::CsvTable& table, const std::string& path, const L
     }
   }
   const auto missing = [&](const char* name) {
-    return DataError(path + ": no column '" + name + "'; found: " + text::join(table.header, ", "));
+    const bool is_tsv = text::ends_with(text::lower(path), ".tsv");
+    const bool is_other = table.header.size() == 1 && table.header[0].find(is_tsv ? ',' : '\t') != std::string::npos;
+    return DataError(path + ": no column '" + name + "'; found: " + text::join(table.header, ", ") +
+                     (!is_other ? ""
+                      : is_tsv  ? " (a .tsv has tabs between its columns; a table with commas is a .csv)"
+                                : " (a .csv has commas between its columns; a table with tabs is a .tsv)"));
   };
   if (columns.image_path < 0) throw missing("image_path");
   if (columns.label < 0 && options.labels_required) throw missing("label");
@@ -123,6 +99,7 @@ void settle_splits(Listing& listing, const ListingOptions& options) {
       if (sample.split == "test") sample.split = "val";
     }
     listing.notes.push_back("the test rows serve as validation: there are no val rows");
+    listing.test_is_validation = true;
   } else if (has("train") && !has("val")) {
     for (Sample& sample : listing.samples) sample.split.clear();
     listing.notes.push_back("no val or test rows: a part of the train rows is split off");
@@ -179,13 +156,15 @@ Listing list_manifest(const std::string& path, const ListingOptions& options) {
   if (unlabelled_test > 0) {
     listing.notes.push_back(text::count_of(unlabelled_test, "test row") + " without a label left out");
   }
-  note_duplicates(listing, lines);
   if (has_splits) {
     settle_splits(listing, options);
   } else if (columns.label >= 0) {
     split_by_hash(listing, options);
   }
   resolve_labels(listing, options, path, [&](size_t i) { return text::cat(path, ":", lines[i]); });
+  note_duplicates(listing, [&](size_t i, size_t j) {
+    return text::cat(listing.samples[i].image_path, " (lines ", lines[i], " and ", lines[j], ")");
+  });
   return listing;
 }
 
@@ -199,7 +178,7 @@ Listing list_file_of_paths(const std::string& path, const ListingOptions& option
   std::vector<std::string> paths;
   for (std::string& line : text::split(bytes, '\n')) {
     if (text::ends_with(line, "\r")) line.pop_back();
-    if (!line.empty()) paths.push_back(std::move(line));
+    if (!text::trim(line).empty()) paths.push_back(std::move(line));
   }
   if (paths.empty()) throw DataError(path + ": no pictures; the list is empty");
   if (text::starts_with(paths[0], "image_path,") || text::starts_with(paths[0], "image_path\t")) {

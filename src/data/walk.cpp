@@ -50,7 +50,15 @@ FolderContents Walker::level(const std::string& relative) const {
 }
 
 FolderContents Walker::tree(const std::string& relative) {
+  // Folders above the root count as well: a link to one of them would bring in all there is.
   std::vector<FolderId> above;
+  std::error_code error;
+  const fs::path start = fs::canonical(absolute(relative), error);
+  for (fs::path folder = start; !error && folder != folder.root_path();) {
+    folder = folder.parent_path();
+    struct stat info {};
+    if (::stat(folder.c_str(), &info) == 0) above.emplace_back(info.st_dev, info.st_ino);
+  }
   return descend(relative, above);
 }
 

@@ -1,10 +1,12 @@
 #include "finetune/forward_pass.h"
 
 #include <ATen/ATen.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <thread>
 
+#include "base/errors.h"
 #include "base/stop.h"
 #include "base/text.h"
 #include "image/transform.h"
@@ -12,9 +14,23 @@
 
 namespace engraft::finetune {
 
+int64_t batch_shape(int64_t wanted, int64_t rows, const image::Preprocessing& preprocessing) {
+  constexpr int64_t kDefaultBatch = 32;
+  const int64_t batch = std::min(wanted, std::max(rows, kDefaultBatch));
+  constexpr double kBytesPerValue = 3 * sizeof(uint8_t) + sizeof(float);
+  const double needed = static_cast<double>(batch) * preprocessing.size_px * preprocessing.size_px * 3 * kBytesPerValue;
+  const double memory = static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
+  if (needed > memory) {
+    throw UsageError(text::cat("--batch ", wanted, ": ", batch, " pictures of ", preprocessing.size_px, " px take ",
+                               text::bytes(needed), " before any network runs, this machine has ", text::bytes(memory),
+                               "; give a smaller --batch"));
+  }
+  return batch;
+}
+
 data::LoadFunction picture_loader(const data::Listing& listing, const image::Preprocessing& preprocessing) {
   return [&listing, preprocessing](int64_t row, uint8_t* out) {
-    const std::string bytes = io::read_file(listing.samples[static_cast<size_t>(row)].file);
+    const std::string bytes = io::read_regular_file(listing.samples[static_cast<size_t>(row)].file);
     image::decode_and_preprocess({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, preprocessing, out,
                                  nullptr);
   };

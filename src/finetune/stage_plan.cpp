@@ -1,9 +1,12 @@
 #include "finetune/stage_plan.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/errors.h"
 #include "base/text.h"
+#include "graph/anatomy.h"
+#include "model/backbone.h"
 #include "options/schema.h"
 
 namespace engraft::finetune {
@@ -38,7 +41,31 @@ void check_length(const StagePlan& stage, const TrainOptions& head) {
   }
 }
 
-StagePlan plan_one(const StageOptions& given, const TrainOptions& head, int64_t number, const graph::Anatomy& anatomy) {
+/// What is the same for all stages of a run.
+struct Body {
+  graph::Anatomy anatomy;
+  std::vector<std::string> blocks;
+  std::vector<bool> has_parameters;
+};
+
+Body describe_body(const torch::jit::Module& module, const std::string& tap) {
+  Body body{graph::analyse(module, {tap}), {}, {}};
+  body.blocks = model::block_names(body.anatomy);
+  body.has_parameters = model::with_parameters(module, body.blocks);
+  return body;
+}
+
+bool learns_something(const StagePlan& stage, const Body& body) {
+  if (stage.freeze.learning.empty()) return true;  // the head
+  for (size_t i = 0; i < body.blocks.size(); ++i) {
+    const auto& learning = stage.freeze.learning;
+    const bool learns = std::find(learning.begin(), learning.end(), body.blocks[i]) != learning.end();
+    if (learns && body.has_parameters[i]) return true;
+  }
+  return false;
+}
+
+StagePlan plan_one(const StageOptions& given, const TrainOptions& head, int64_t number, const Body& body) {
   StagePlan stage;
   stage.number = number;
   stage.unfreeze = given.unfreeze;
@@ -51,21 +78,25 @@ StagePlan plan_one(const StageOptions& given, const TrainOptions& head, int64_t 
   if (given.schedule) stage.optimizer.schedule = *given.schedule;
   if (given.warmup_epochs) stage.optimizer.warmup_epochs = *given.warmup_epochs;
   check_length(stage, head);
-  std::vector<std::string> names;
-  for (const graph::BlockInfo& block : anatomy.blocks()) names.push_back(block.name);
-  stage.freeze = model::plan_freeze(given.unfreeze, names);
-  choose_cut(stage, anatomy);
+  stage.freeze = model::plan_freeze(given.unfreeze, body.blocks, body.has_parameters);
+  if (!learns_something(stage, body)) {
+    throw UsageError(text::cat("--stage (stage ", number, "): unfreeze=", given.unfreeze, " names ",
+                               text::join(stage.freeze.learning, " "), ", which have nothing to learn"));
+  }
+  choose_cut(stage, body.anatomy);
   return stage;
 }
 
 }  // namespace
 
-std::vector<StagePlan> plan_stages(const TrainOptions& options, const graph::Anatomy& anatomy) {
+std::vector<StagePlan> plan_stages(const TrainOptions& options, const torch::jit::Module& module,
+                                   const std::string& tap) {
+  const Body body = describe_body(module, tap);
   std::vector<StagePlan> stages;
   StageOptions head;
   head.unfreeze = "none";
   head.learning_rate = options.optimizer.learning_rate;
-  stages.push_back(plan_one(head, options, 1, anatomy));
+  stages.push_back(plan_one(head, options, 1, body));
   for (const std::string& text : options.stage) {
     const int64_t number = static_cast<int64_t>(stages.size()) + 1;
     const std::string where = text::cat("--stage (stage ", number, ")");
@@ -74,7 +105,7 @@ std::vector<StagePlan> plan_stages(const TrainOptions& options, const graph::Ana
     describe(schema, given);
     schema.apply_assignments(text, where);
     schema.check_required(where);
-    stages.push_back(plan_one(given, options, number, anatomy));
+    stages.push_back(plan_one(given, options, number, body));
   }
   return stages;
 }

@@ -1,10 +1,11 @@
 #pragma once
 
+#include <torch/csrc/jit/api/module.h>
+
 #include <string>
 #include <vector>
 
 #include "finetune/train_options.h"
-#include "graph/anatomy.h"
 #include "io/json.h"
 #include "model/freeze.h"
 
@@ -24,10 +25,10 @@ struct StagePlan {
   std::string cut_note;
 };
 
-/// The head stage and every --stage of `options`, for a backbone whose blocks up to the tap are those of `anatomy`.
+/// The head stage and every --stage of `options`, for `body`, a backbone up to `tap`.
 /// A stage inherits what it does not give from the head stage, its rate a tenth of the head's.
-/// Throws UsageError for a malformed stage, ModelError for an unknown block.
-std::vector<StagePlan> plan_stages(const TrainOptions& options, const graph::Anatomy& anatomy);
+/// Throws UsageError for a malformed stage and one whose blocks have nothing to learn, ModelError for an unknown block.
+std::vector<StagePlan> plan_stages(const TrainOptions& options, const torch::jit::Module& body, const std::string& tap);
 
 /// The stage as a record: names, numbers, blocks.
 io::Json to_json(const StagePlan& stage);

@@ -69,6 +69,7 @@ struct TrainOptions {
   std::string select = "best";
   int64_t seed = 42;
   bool skip_bad = false;
+  double val_fraction = 0.2;
   data::DataOptions data;
   image::PreprocessingFlags preprocessing;
   engine::ComputeOptions compute;
@@ -94,6 +95,7 @@ void describe(Visitor& v, TrainOptions& o) {
   v.field("select", o.select, "which epoch of the last stage model.pt holds").one_of({"best", "last"});
   v.field("seed", o.seed, "the same seed gives the same bytes").at_least(0);
   describe(v, o.data);
+  data::describe_val_fraction(v, o.val_fraction);
   v.field("skip_bad", o.skip_bad, "go on without pictures that cannot be read");
   describe(v, o.preprocessing);
   describe(v, o.compute);

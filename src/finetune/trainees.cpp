@@ -34,6 +34,11 @@ at::Tensor TopTrainee::forward(const at::Tensor& inputs) {
 }
 
 void TopTrainee::set_training(bool training) {
+  if (is_training_) {  // before the modes are set anew
+    const auto seen = model::frozen_in_train_mode(backbone_, plan_);
+    seen_in_train_mode_.insert(seen_in_train_mode_.end(), seen.begin(), seen.end());
+  }
+  is_training_ = training;
   model::set_modes(backbone_, plan_, training);
   head_.set_training(training);
 }

@@ -36,8 +36,13 @@ class TopTrainee : public train::Trainee {
   void set_training(bool training) override;
   std::vector<tensor::NamedTensor> parameters() override;
   std::vector<tensor::NamedTensor> state() override;
+  /// Frozen blocks whose batch norms stood in train mode when a stretch of training ended: nothing here puts them
+  /// there, and whatever did has moved or used batch statistics.
+  const std::vector<std::string>& frozen_seen_in_train_mode() const { return seen_in_train_mode_; }
 
  private:
+  bool is_training_ = false;
+  std::vector<std::string> seen_in_train_mode_;
   torch::jit::Module backbone_;
   std::string top_method_;
   model::FreezePlan plan_;

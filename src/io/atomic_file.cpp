@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <memory>
 #include <utility>
 
 #include "base/errors.h"
@@ -78,34 +79,37 @@ void write_file(const std::string& path, std::string_view bytes) {
   file.commit();
 }
 
-std::string read_file(const std::string& path) {
-  const auto fail = [&](int code) { return DataError("cannot read " + path + ": " + std::strerror(code)); };
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) throw fail(errno);
-  std::string bytes;
+namespace {
+
+std::string read_whole(const std::string& path, int open_flags, bool only_regular) {
+  const auto fail = [&](const char* reason) { return DataError("cannot read " + path + ": " + reason); };
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | open_flags);
+  if (descriptor < 0) throw fail(std::strerror(errno));
+  const std::unique_ptr<const int, void (*)(const int*)> closer(&descriptor, [](const int* d) { ::close(*d); });
   struct stat info {};
-  if (::fstat(descriptor, &info) == 0 && S_ISDIR(info.st_mode)) {
-    ::close(descriptor);
-    throw fail(EISDIR);
-  }
-  bytes.resize(static_cast<size_t>(info.st_size > 0 ? info.st_size : 0) + 1);
+  if (::fstat(descriptor, &info) != 0) throw fail(std::strerror(errno));
+  if (S_ISDIR(info.st_mode)) throw fail(std::strerror(EISDIR));
+  if (only_regular && !S_ISREG(info.st_mode)) throw fail("a pipe or device, not a file");
+  std::string bytes(static_cast<size_t>(info.st_size > 0 ? info.st_size : 0) + 1, '\0');
   size_t filled = 0;
   for (;;) {
     if (filled == bytes.size()) bytes.resize(bytes.size() * 2 + 4096);
     const ssize_t got = ::read(descriptor, bytes.data() + filled, bytes.size() - filled);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) {
-      const int code = errno;
-      ::close(descriptor);
-      throw fail(code);
-    }
+    if (got < 0) throw fail(std::strerror(errno));
     if (got == 0) break;
     filled += static_cast<size_t>(got);
   }
-  ::close(descriptor);
   bytes.resize(filled);
   return bytes;
 }
+
+}  // namespace
+
+std::string read_file(const std::string& path) { return read_whole(path, 0, false); }
+
+// Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
+std::string read_regular_file(const std::string& path) { return read_whole(path, O_NONBLOCK, true); }
 
 void make_folders(const std::string& path) {
   std::error_code error;

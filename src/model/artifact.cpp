@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/errors.h"
@@ -32,6 +33,14 @@ at::Tensor self_test_logits(const torch::jit::Module& given, const image::Prepro
 }
 
 }  // namespace
+
+std::string weights_digest(const torch::jit::Module& module) {
+  std::vector<tensor::NamedTensor> tensors;
+  for (const auto& item : module.named_parameters(true)) tensors.push_back({item.name, item.value});
+  for (const auto& item : module.named_buffers(true)) tensors.push_back({item.name, item.value});
+  std::sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  return tensor::digest(tensors);
+}
 
 io::Json self_test(const torch::jit::Module& module, const image::Preprocessing& preprocessing) {
   const at::Tensor logits = self_test_logits(module, preprocessing, kSelfTestSeed);
@@ -67,6 +76,10 @@ Artifact load_artifact(const std::string& path, bool trust) {
     about.at("classes").get_to(out.classes);
     out.loss = loss_from_text(about.at("loss").get<std::string>());
     out.preprocessing = preprocessing_from_json(about.at("preprocessing"), where);
+    if (about.contains("val_fraction")) out.val_fraction = about.at("val_fraction").get<double>();
+    if (about.at("weights_xxh3").get<std::string>() != weights_digest(out.module)) {
+      throw ModelError(path + ": its weights are not those it was saved with: the file is damaged or was changed");
+    }
     const std::vector<float> recorded = about.at("self_test").at("logits").get<std::vector<float>>();
     const at::Tensor found =
         self_test_logits(out.module, out.preprocessing, about.at("self_test").at("seed").get<uint64_t>());
@@ -77,7 +90,7 @@ Artifact load_artifact(const std::string& path, bool trust) {
       throw ModelError(text::cat(where, ": ", out.classes.size(), " classes for ", found.numel(), " logits"));
     }
     if (found.numel() != expected.numel() || !(tensor::relative_difference(found, expected) <= kSelfTestTolerance)) {
-      throw ModelError(path + ": the self-test fails: its weights are not those it was saved with");
+      throw ModelError(path + ": the self-test fails: it does not compute what it did when it was saved");
     }
   } catch (const Error&) {
     throw;

@@ -90,6 +90,7 @@ std::vector<std::string> resolve_taps(const Backbone& backbone, const std::strin
     std::vector<std::string> out;
     for (const std::string& part : text::split(taps, ',')) {
       const std::string name = text::trim(part);
+      if (name.empty()) throw UsageError("--tap '" + taps + "': a name between commas is missing");
       if (std::find(out.begin(), out.end(), name) == out.end()) out.push_back(name);
     }
     try {

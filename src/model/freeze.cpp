@@ -47,7 +47,17 @@ bool belongs_to(const std::string& name, const std::string& block) {
   return text::starts_with(name, path) && (name.size() == path.size() || name[path.size()] == '.');
 }
 
-FreezePlan plan_freeze(const std::string& unfreeze, const std::vector<std::string>& blocks) {
+std::vector<bool> with_parameters(const torch::jit::Module& backbone, const std::vector<std::string>& blocks) {
+  std::vector<bool> out;
+  for (const std::string& block : blocks) {
+    out.push_back(
+        !tensors_where(backbone, false, [&](const std::string& name) { return belongs_to(name, block); }).empty());
+  }
+  return out;
+}
+
+FreezePlan plan_freeze(const std::string& unfreeze, const std::vector<std::string>& blocks,
+                       const std::vector<bool>& has_parameters) {
   std::vector<bool> learns(blocks.size(), false);
   // A name is a block, or a container that blocks lie in.
   const auto mark = [&](const std::string& name, bool and_above) {
@@ -62,12 +72,16 @@ FreezePlan plan_freeze(const std::string& unfreeze, const std::vector<std::strin
   if (unfreeze == "all") {
     learns.assign(blocks.size(), true);
   } else if (text::starts_with(unfreeze, "last:")) {
+    const auto counts = [&](size_t i) { return has_parameters.empty() || has_parameters[i]; };
+    int64_t most = 0;
+    for (size_t i = 0; i < blocks.size(); ++i) most += counts(i) ? 1 : 0;
     const auto count = text::to_int(unfreeze.substr(5));
-    if (!count || *count < 1 || *count > static_cast<int64_t>(blocks.size())) {
-      throw UsageError(text::cat("unfreeze '", unfreeze, "': last:N takes N from 1 to ", blocks.size(),
-                                 ", the blocks up to the tap"));
+    if (!count || *count < 1 || *count > most) {
+      throw UsageError(text::cat("unfreeze '", unfreeze, "': last:N takes N from 1 to ", most,
+                                 ", the blocks up to the tap that have something to learn"));
     }
-    for (size_t i = blocks.size() - static_cast<size_t>(*count); i < blocks.size(); ++i) learns[i] = true;
+    int64_t left = *count;
+    for (size_t i = blocks.size(); left > 0; left -= counts(i) ? 1 : 0) learns[--i] = true;
   } else if (unfreeze.find('+') != std::string::npos) {
     for (const std::string& name : text::split(unfreeze, '+')) mark(text::trim(name), false);
   } else if (unfreeze != "none") {
@@ -129,17 +143,24 @@ std::vector<tensor::NamedTensor> tensors_of(const torch::jit::Module& backbone, 
   });
 }
 
-/// A norm of this block that would use and move batch statistics.
-bool has_norm_in_train_mode(const torch::jit::Module& backbone, const std::string& block) {
-  std::set<std::string> norms;
-  for (const graph::NormLayer& norm : graph::norm_layers(backbone)) norms.insert(norm.path);
-  for (const auto& item : backbone.named_modules()) {
-    if (norms.count(item.name) > 0 && belongs_to(item.name, block) && item.value.is_training()) return true;
-  }
-  return false;
+void add_once(const std::string& block, std::vector<std::string>& blocks) {
+  if (std::find(blocks.begin(), blocks.end(), block) == blocks.end()) blocks.push_back(block);
 }
 
 }  // namespace
+
+std::vector<std::string> frozen_in_train_mode(const torch::jit::Module& backbone, const FreezePlan& plan) {
+  std::set<std::string> norms;
+  for (const graph::NormLayer& norm : graph::norm_layers(backbone)) norms.insert(norm.path);
+  std::vector<std::string> out;
+  for (const auto& item : backbone.named_modules()) {
+    if (norms.count(item.name) == 0 || !item.value.is_training()) continue;
+    for (const std::string& block : plan.frozen) {
+      if (belongs_to(item.name, block)) add_once(block, out);
+    }
+  }
+  return out;
+}
 
 FrozenProof::FrozenProof(const torch::jit::Module& backbone, const FreezePlan& plan) : plan_(plan) {
   for (const std::string& block : plan.frozen) {
@@ -150,15 +171,17 @@ FrozenProof::FrozenProof(const torch::jit::Module& backbone, const FreezePlan& p
   if (!outside.empty()) digests_.emplace_back(kOutside, tensor::digest(outside));
 }
 
-FrozenProof::Verdict FrozenProof::check(const torch::jit::Module& backbone) const {
+FrozenProof::Verdict FrozenProof::check(const torch::jit::Module& backbone,
+                                        const std::vector<std::string>& seen_in_train_mode) const {
   Verdict verdict;
   for (const auto& [block, before] : digests_) {
     const auto tensors = tensors_of(backbone, plan_, block);
     verdict.blocks += block == kOutside ? 0 : 1;
     verdict.tensors += static_cast<int64_t>(tensors.size());
-    const bool same = tensor::digest(tensors) == before;
-    if (!same || (block != kOutside && has_norm_in_train_mode(backbone, block))) verdict.moved.push_back(block);
+    if (tensor::digest(tensors) != before) verdict.moved.push_back(block);
   }
+  for (const std::string& block : frozen_in_train_mode(backbone, plan_)) add_once(block, verdict.moved);
+  for (const std::string& block : seen_in_train_mode) add_once(block, verdict.moved);
   return verdict;
 }
 

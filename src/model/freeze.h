@@ -20,8 +20,14 @@ struct FreezePlan {
 
 /// Reads what a stage unfreezes: "BLOCK" (it and all above it), "last:N", "all", "none", or "A+B+C" (just those).
 /// `blocks` are in forward's order, the last is the tap. A container's name stands for all blocks inside it.
+/// `last:N` counts the blocks that `has_parameters` says have something to learn, so that pools and dropouts at the end
+/// do not use N up; empty: all of them.
 /// Throws ModelError for an unknown block, UsageError for a malformed last:N.
-FreezePlan plan_freeze(const std::string& unfreeze, const std::vector<std::string>& blocks);
+FreezePlan plan_freeze(const std::string& unfreeze, const std::vector<std::string>& blocks,
+                       const std::vector<bool>& has_parameters = {});
+
+/// For each of `blocks`, whether it has a parameter.
+std::vector<bool> with_parameters(const torch::jit::Module& backbone, const std::vector<std::string>& blocks);
 
 /// True if the tensor or module of dotted path `name` belongs to `block` (a call "x#2" belongs to block "x").
 bool belongs_to(const std::string& name, const std::string& block);
@@ -37,6 +43,9 @@ std::vector<tensor::NamedTensor> frozen_tensors(const torch::jit::Module& backbo
 std::vector<tensor::NamedTensor> learning_parameters(const torch::jit::Module& backbone, const FreezePlan& plan);
 std::vector<tensor::NamedTensor> learning_tensors(const torch::jit::Module& backbone, const FreezePlan& plan);
 
+/// The frozen blocks with a batch norm in train mode, which would use and move batch statistics.
+std::vector<std::string> frozen_in_train_mode(const torch::jit::Module& backbone, const FreezePlan& plan);
+
 /// What was frozen when it was made, to be held against what is there later.
 class FrozenProof {
  public:
@@ -45,11 +54,12 @@ class FrozenProof {
   struct Verdict {
     int64_t blocks = 0;
     int64_t tensors = 0;
-    /// Blocks any of whose parameters or buffers changed by a bit, or that stand in train mode with batch statistics.
+    /// Blocks any of whose parameters or buffers changed by a bit, or with a batch norm in train mode.
     std::vector<std::string> moved;
     bool holds() const { return moved.empty(); }
   };
-  Verdict check(const torch::jit::Module& backbone) const;
+  /// `seen_in_train_mode` are blocks that frozen_in_train_mode() named while weights moved: they count as moved.
+  Verdict check(const torch::jit::Module& backbone, const std::vector<std::string>& seen_in_train_mode = {}) const;
   /// Block name and digest of its tensors, in order; "(outside any block)" last, where there is any.
   const std::vector<std::pair<std::string, std::string>>& digests() const { return digests_; }
 

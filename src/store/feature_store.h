@@ -38,10 +38,6 @@ struct IndexRow {
   std::vector<std::string> slices;
 };
 
-/// Throws UsageError naming `folder` where a store cannot be begun there, because it is not an empty folder and not
-/// free. To be asked before any work.
-void require_free_folder(const std::string& folder);
-
 /// Writes a store row by row. Shards appear as they fill, index.csv and skipped.csv at the end, store.json last; a
 /// folder without store.json is not a store. Throws SystemError when a write fails. Not thread-safe.
 class FeatureStoreWriter {

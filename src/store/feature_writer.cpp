@@ -13,6 +13,7 @@
 #include "io/npy.h"
 #include "store/feature_files.h"
 #include "store/feature_store.h"
+#include "store/out_folder.h"
 
 namespace engraft::store {
 
@@ -94,20 +95,6 @@ class TapWriter {
 };
 
 }  // namespace
-
-void require_free_folder(const std::string& folder) {
-  std::error_code error;
-  const fs::file_status status = fs::status(folder, error);
-  if (status.type() == fs::file_type::not_found) return;
-  if (!fs::is_directory(status)) throw UsageError(folder + ": exists and is not a folder; expected a new folder");
-  const bool is_empty = fs::is_empty(folder, error);
-  if (error) throw UsageError("cannot read " + folder + ": " + error.message());
-  if (is_empty) return;
-  if (fs::exists(folder + "/" + kStoreFile)) {
-    throw UsageError(folder + ": holds a feature store already; expected a new or empty folder");
-  }
-  throw UsageError(folder + ": is not empty, and holds no finished feature store; expected a new or empty folder");
-}
 
 struct FeatureStoreWriter::Impl {
   explicit Impl(const FeatureStoreOptions& given) : options(given), index(options.folder + "/" + kIndexFile) {

@@ -4,7 +4,7 @@
 
 #include "io/atomic_file.h"
 #include "io/csv.h"
-#include "store/feature_store.h"
+#include "store/out_folder.h"
 
 namespace engraft::store {
 

@@ -8,6 +8,10 @@
 
 namespace engraft::store {
 
+/// Written first and last of a run's files.
+inline constexpr const char* kRunFile = "run.toml";
+inline constexpr const char* kResultFile = "result.json";
+
 /// Writes the files of a run (src/store/FORMAT.md), each whole or not at all. Throws SystemError.
 class RunFolder {
  public:

@@ -1,4 +1,5 @@
 // The real program, run as a person runs it.
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -111,7 +112,10 @@ TEST_CASE("a run folder holds what the design says, and nothing half written", "
   for (const auto& entry : std::filesystem::directory_iterator(run)) {
     CHECK(entry.path().filename().string().find(".tmp-") == std::string::npos);
   }
-  CHECK(engraft_in(example().path(), "train --backbone ex/tiny.pt --data ex/pictures --out run").code == 2);
+  const Outcome again = engraft_in(example().path(), "train --backbone ex/tiny.pt --data ex/pictures --out run");
+  CHECK(again.code == 2);
+  CHECK(again.err == "engraft train: run: holds a finished run; expected a new or empty folder: remove it, or give --out "
+                     "another\n");
 }
 
 TEST_CASE("evaluate reproduces result.json", "[cli]") {
@@ -123,6 +127,34 @@ TEST_CASE("evaluate reproduces result.json", "[cli]") {
   CHECK(judged["top1"] == result["top1"]);
   CHECK(judged["loss"] == result["loss"]);
   CHECK(judged["rows"] == 24);
+}
+
+TEST_CASE("evaluate splits by hash as the training did, and says where it does not", "[cli]") {
+  const std::string folder = example().path();
+  const std::string data = " --data ex/pictures/train --device cpu ";
+  must(engraft_in(folder, "train --backbone ex/tiny.pt --out hashed --epochs 2 --val-fraction 0.4 --quiet" + data));
+  const io::Json result = io::read_json(folder + "/hashed/result.json");
+  const Outcome same = engraft_in(folder, "evaluate --model hashed/model.pt --json" + data);
+  REQUIRE(same.code == 0);
+  CHECK(io::parse_json(same.out, "stdout")["loss"] == result["loss"]);
+  CHECK(same.err.find("warning") == std::string::npos);
+  const Outcome other = engraft_in(folder, "evaluate --model hashed/model.pt --json --val-fraction 0.8" + data);
+  CHECK(io::parse_json(other.out, "stdout")["rows"] > result["rows"]);
+  CHECK(other.err.find("warning: the model was trained with --val-fraction 0.4") != std::string::npos);
+  CHECK(engraft_in(folder, "evaluate --model run/model.pt" + data).err.find("had splits of their own") !=
+        std::string::npos);
+  CHECK(engraft_in(folder, "evaluate --model run/model.pt --split all --quiet" + data).err.empty());
+}
+
+TEST_CASE("where test/ serves as validation, evaluate takes it by both names", "[cli]") {
+  const std::string folder = example().path();
+  std::filesystem::create_directories(folder + "/two");
+  std::filesystem::create_directory_symlink(folder + "/ex/pictures/train", folder + "/two/train");
+  std::filesystem::create_directory_symlink(folder + "/ex/pictures/val", folder + "/two/test");
+  const std::string evaluate = "evaluate --model run/model.pt --data two --json --quiet --split ";
+  const io::Json test = io::parse_json(engraft_in(folder, evaluate + "test").out, "stdout");
+  CHECK(test["rows"] == 24);
+  CHECK(test["loss"] == io::parse_json(engraft_in(folder, evaluate + "val").out, "stdout")["loss"]);
 }
 
 TEST_CASE("a run's record is a configuration that repeats it to the byte", "[cli]") {
@@ -149,6 +181,17 @@ TEST_CASE("predict names files, folders and lists, skips what it cannot read and
   CHECK(list.err.find("bad.jpg") != std::string::npos);
   CHECK(io::read_file(folder + "/skipped.csv").find("bad.jpg,") != std::string::npos);
   CHECK(engraft_in(folder, "predict --model run/model.pt --max-bad 1 --quiet - < list.txt").code == 0);
+
+  // A pipe that nobody writes to, an endless device, a line of spaces, a name that is not UTF-8.
+  REQUIRE(::mkfifo((folder + "/pipe.jpg").c_str(), 0600) == 0);
+  std::filesystem::copy(folder + "/ex/pictures/val/checks/0000.jpg", folder + "/caf\xE9.jpg");
+  test::put_file(folder + "/odd.txt", "pipe.jpg\n/dev/zero\n   \ncaf\xE9.jpg\n");
+  const Outcome odd = engraft_in(folder, "predict --model run/model.pt --json - < odd.txt");
+  CHECK(odd.code == 5);
+  CHECK(odd.err.find("pipe.jpg: ") != std::string::npos);
+  CHECK(odd.err.find("/dev/zero: ") != std::string::npos);
+  CHECK(std::count(odd.err.begin(), odd.err.end(), '\n') == 2);
+  CHECK(io::parse_json(odd.out, "stdout")["image_path"] == "caf\xEF\xBF\xBD.jpg");
 }
 
 TEST_CASE("embed writes a store of several taps, and inspect reads it", "[cli]") {
@@ -169,11 +212,13 @@ TEST_CASE("embed writes a store of several taps, and inspect reads it", "[cli]")
 
 TEST_CASE("a signal stops a run with its exit code", "[cli]") {
   const std::string folder = example().path();
-  for (const auto& [name, code] : {std::pair<std::string, int>{"TERM", 75}, {"INT", 130}}) {
+  for (const auto& [name, code] : {std::pair<std::string, int>{"TERM", 75}, {"INT", 130}, {"HUP", 75}}) {
     const std::string command = "cd '" + folder + "' && timeout --preserve-status -s " + name + " 3 '" ENGRAFT_PROGRAM
                                 "' train --backbone ex/tiny.pt --data ex/pictures --out stopped-" + name +
                                 " --epochs 1000000 --quiet --device cpu 2>.err";
     CHECK(WEXITSTATUS(std::system(command.c_str())) == code);
     CHECK(io::read_file(folder + "/.err").find("stopped by a signal") != std::string::npos);
+    CHECK(engraft_in(folder, "train --backbone ex/tiny.pt --data ex/pictures --out stopped-" + name)
+              .err.find("holds a run that was not finished") != std::string::npos);
   }
 }

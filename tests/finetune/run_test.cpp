@@ -10,6 +10,9 @@
 
 #include "base/errors.h"
 #include "base/random.h"
+#include "finetune/forward_pass.h"
+#include "finetune/trainees.h"
+#include "graph/surgery.h"
 #include "image/encode.h"
 #include "io/atomic_file.h"
 #include "model/backbone.h"
@@ -170,6 +173,48 @@ TEST_CASE("bad pictures are named; with skip_bad the run goes on without them", 
   CHECK(bench.bytes("skipped", "skipped.csv").find("train/red/cut.png,") != std::string::npos);
 }
 
+TEST_CASE("a frozen norm that stood in train mode while weights moved fails the proof", "[module]") {
+  torch::jit::Module body = graph::extract(test::small_net(), {"mixed_2"});
+  const model::FreezePlan plan = model::plan_freeze("mixed_2", {"stem", "mixed_1", "mixed_2"});
+  model::HeadOptions options;
+  options.embedding_dim = 16;
+  options.outputs = 2;
+  model::Head head(options);
+  finetune::TopTrainee trainee(body, "forward", plan, model::Pool::kAverage, head);
+  trainee.set_training(false);
+  const model::FrozenProof proof(body, plan);
+  trainee.set_training(true);
+  trainee.forward(at::zeros({2, 3, 16, 16}));
+  trainee.set_training(false);
+  CHECK(proof.check(body, trainee.frozen_seen_in_train_mode()).holds());
+
+  // Between two changes of mode; no forward, so that no statistic gives it away.
+  trainee.set_training(true);
+  torch::jit::Module norm = body.attr("stem").toModule().attr("bn").toModule();
+  norm.setattr("training", true);
+  trainee.set_training(false);
+  CHECK(proof.check(body).holds());
+  CHECK(proof.check(body, trainee.frozen_seen_in_train_mode()).moved == std::vector<std::string>{"stem"});
+}
+
+TEST_CASE("a batch larger than the data costs what the data cost", "[module]") {
+  Bench bench;
+  bench.options.stage.clear();
+  bench.options.data.batch = 40;
+  bench.train("forty");
+  bench.options.data.batch = 50000;
+  bench.train("huge");
+  CHECK(bench.bytes("huge", "metrics.jsonl").size() > 0);
+
+  image::Preprocessing preprocessing;
+  preprocessing.size_px = 299;
+  CHECK(finetune::batch_shape(32, 3, preprocessing) == 32);
+  CHECK(finetune::batch_shape(8, 3, preprocessing) == 8);
+  CHECK(finetune::batch_shape(4096, 244, preprocessing) == 244);
+  CHECK_THROWS_WITH(finetune::batch_shape(int64_t{1} << 40, int64_t{1} << 40, preprocessing),
+                    Catch::Contains("give a smaller --batch"));
+}
+
 TEST_CASE("what is wrong is said before anything is computed", "[module]") {
   using O = finetune::TrainOptions;
   const auto message = [](const auto& change) -> std::string {
@@ -188,6 +233,16 @@ TEST_CASE("what is wrong is said before anything is computed", "[module]") {
   CHECK_THAT(message([](O& o) { o.loss = "sigmoid"; }), Catch::Contains("the data have 3"));
   CHECK_THAT(message([](O& o) { o.head = "conv"; }), Catch::Contains("--head 'conv'"));
   CHECK_THAT(message([](O& o) { o.stage = {"unfreeze=mixd_2"}; }), Catch::Contains("did you mean 'mixed_2'?"));
+  CHECK_THAT(message([](O& o) {
+               std::filesystem::remove_all(o.data.data + "/val");
+               std::filesystem::create_directories(o.data.data + "/val/red");
+             }),
+             Catch::Contains("the validation folder holds none"));
+  CHECK_THAT(message([](O& o) {
+               std::filesystem::remove_all(o.data.data + "/val");
+               o.val_fraction = 1e-6;
+             }),
+             Catch::Contains("none of 36 pictures falls into --val-fraction 1e-06; raise it"));
   CHECK_THAT(message([](O& o) { o.backbone += "x"; }), Catch::Contains("no such file"));
   CHECK_THAT(message([](O& o) {
                o.epochs = 0;

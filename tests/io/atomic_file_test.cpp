@@ -1,5 +1,7 @@
 #include "io/atomic_file.h"
 
+#include <sys/stat.h>
+
 #include <catch2/catch.hpp>
 #include <filesystem>
 
@@ -31,5 +33,10 @@ TEST_CASE("what cannot be read or written is named", "[unit]") {
   test::TempFolder folder;
   CHECK_THROWS_WITH(io::read_file(folder / "none"), Catch::Contains("none: No such file"));
   CHECK_THROWS_AS(io::read_file(folder.path()), DataError);
+  REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
+  CHECK_THROWS_WITH(io::read_regular_file(folder / "pipe"), Catch::Contains("pipe: a pipe or device, not a file"));
+  CHECK_THROWS_AS(io::read_regular_file("/dev/zero"), DataError);
+  test::put_file(folder / "file", "text");
+  CHECK(io::read_regular_file(folder / "file") == "text");
   CHECK_THROWS_AS(io::write_file(folder / "no/such/folder", "x"), SystemError);
 }

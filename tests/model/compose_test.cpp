@@ -4,6 +4,8 @@
 #include <c10/core/GradMode.h>
 
 #include <catch2/catch.hpp>
+#include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "base/errors.h"
 #include "graph/surgery.h"
@@ -33,6 +35,7 @@ model::GraftSpec make_spec(const std::string& folder) {
   spec.tap = "mixed_2";
   spec.preprocessing.size_px = 32;
   spec.classes = {"ants", "bees", "cats"};
+  spec.val_fraction = 0.3;
   return spec;
 }
 
@@ -92,13 +95,20 @@ TEST_CASE("what is not a model, and a model whose weights were changed, are refu
   CHECK_THROWS_WITH(model::load_artifact(spec.backbone_path, false), Catch::Contains("not a model of engraft"));
   io::write_file(folder / "model.pt", model::compose_model(spec, make_head(3)));
   CHECK_THROWS_WITH(model::load_backbone({folder / "model.pt", false, {}, true}), Catch::Contains("not a backbone"));
+
+  // The least bit of one weight, which no logit shows.
   model::Script script = model::load_script(folder / "model.pt", false);
-  {
-    c10::NoGradGuard no_grad;
-    for (const at::Tensor& parameter : script.module.parameters(true)) parameter.mul_(1.1);
-  }
+  const at::Tensor weight = *script.module.parameters(true).begin();
+  weight.mutable_data_ptr<float>()[0] = std::nextafter(weight.const_data_ptr<float>()[0], 1e9F);
   script.module.save(folder / "changed.pt", {{"engraft.json", script.archive_json}});
-  CHECK_THROWS_WITH(model::load_artifact(folder / "changed.pt", false), Catch::Contains("the self-test fails"));
+  CHECK_THROWS_WITH(model::load_artifact(folder / "changed.pt", false), Catch::Contains("damaged or was changed"));
+
+  // Other weights with their own digest: another network under the record of the first.
+  for (const at::Tensor& parameter : script.module.parameters(true)) parameter.detach().mul_(1.1);
+  io::Json about = io::parse_json(script.archive_json, "engraft.json");
+  about["weights_xxh3"] = model::weights_digest(script.module);
+  script.module.save(folder / "other.pt", {{"engraft.json", about.dump()}});
+  CHECK_THROWS_WITH(model::load_artifact(folder / "other.pt", false), Catch::Contains("the self-test fails"));
 }
 
 TEST_CASE("a tap is a block, and the default is the last one with a map", "[module]") {
@@ -107,4 +117,5 @@ TEST_CASE("a tap is a block, and the default is the last one with a map", "[modu
   CHECK(model::resolve_taps(backbone, "") == std::vector<std::string>{"mixed_2"});
   CHECK(model::resolve_taps(backbone, "mixed_1, stem") == std::vector<std::string>{"mixed_1", "stem"});
   CHECK_THROWS_WITH(model::resolve_taps(backbone, "mixd_1"), Catch::Contains("did you mean 'mixed_1'?"));
+  CHECK_THROWS_WITH(model::resolve_taps(backbone, "mixed_1,"), Catch::Contains("a name between commas is missing"));
 }

@@ -41,6 +41,17 @@ TEST_CASE("a block called twice learns in both calls or in none", "[unit]") {
   CHECK(plan.first_learning == 1);
 }
 
+TEST_CASE("last:N counts the blocks that have something to learn", "[unit]") {
+  const std::vector<std::string> blocks = {"stem", "pool", "mixed_7", "mixed_8", "avgpool", "dropout"};
+  const std::vector<bool> has_parameters = {true, false, true, true, false, false};
+  CHECK(model::plan_freeze("last:1", blocks, has_parameters).learning == Names{"mixed_8", "avgpool", "dropout"});
+  CHECK(model::plan_freeze("last:2", blocks, has_parameters).first_learning == 2);
+  CHECK(model::plan_freeze("last:3", blocks, has_parameters).first_learning == 0);
+  CHECK_THROWS_WITH(model::plan_freeze("last:4", blocks, has_parameters), Catch::Contains("N from 1 to 3"));
+  const torch::jit::Module body = graph::extract(test::small_net(), {"mixed_2"});
+  CHECK(model::with_parameters(body, {"stem", "mixed_1", "none"}) == std::vector<bool>{true, true, false});
+}
+
 TEST_CASE("names belong to blocks by whole path parts", "[unit]") {
   CHECK(model::belongs_to("mixed_1.conv.weight", "mixed_1"));
   CHECK_FALSE(model::belongs_to("mixed_10.conv.weight", "mixed_1"));

@@ -13,6 +13,7 @@
 #include "io/atomic_file.h"
 #include "io/csv.h"
 #include "io/npy.h"
+#include "store/out_folder.h"
 #include "support/support.h"
 
 using namespace engraft;
@@ -140,14 +141,20 @@ TEST_CASE("a folder in use is refused before any work", "[unit]") {
   fs::create_directories(folder / "empty");
   test::put_file(folder / "used/x", "");
   test::put_file(folder / "file", "");
+  test::put_file(folder / "run/run.toml", "");
+  test::put_file(folder / "done/run.toml", "");
+  test::put_file(folder / "done/result.json", "");
   write_example(folder / "store");
+  const std::string expected = "; expected a new or empty folder: remove it, or give --out another";
   struct Case {
     const char* name;
-    const char* error;
+    std::string error;
   };
   const std::vector<Case> cases = {
-      {"used", "used: is not empty, and holds no finished feature store; expected a new or empty folder"},
-      {"store", "store: holds a feature store already; expected a new or empty folder"},
+      {"used", "used: is not empty" + expected},
+      {"store", "store: holds a feature store" + expected},
+      {"run", "run: holds a run that was not finished" + expected},
+      {"done", "done: holds a finished run" + expected},
       {"file", "file: exists and is not a folder; expected a new folder"},
   };
   for (const Case& c : cases) {
@@ -171,7 +178,7 @@ TEST_CASE("a store that was not finished is none", "[unit]") {
   CHECK(names_in(folder / "feats") == std::vector<std::string>{"features-00000.npy", "features-00001.npy"});
   CHECK_THROWS_WITH(FeatureStoreReader(folder / "feats"),
                     Catch::Contains("feats: not a feature store, or one that was not finished"));
-  CHECK_THROWS_WITH(store::require_free_folder(folder / "feats"), Catch::Contains("holds no finished feature store"));
+  CHECK_THROWS_WITH(store::require_free_folder(folder / "feats"), Catch::Contains("feats: is not empty"));
 }
 
 TEST_CASE("options that make no store are refused", "[unit]") {

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <torch/csrc/jit/api/module.h>
+
+#include <string>
+#include <vector>
+
+#include "base/report.h"
+#include "data/listing.h"
+#include "engine/engine.h"
+#include "finetune/forward_pass.h"
+#include "finetune/stage_plan.h"
+#include "finetune/train_options.h"
+#include "io/json.h"
+#include "model/backbone.h"
+#include "model/compose.h"
+#include "model/head.h"
+
+namespace engraft::finetune {
+
+/// A training with everything resolved that can be known before pictures are computed on.
+struct Setup {
+  TrainOptions options;
+  c10::Device device;
+  data::Listing listing;
+  /// Rows of `listing`; without the bad ones after drop_bad.
+  std::vector<int64_t> train_rows, val_rows, test_rows;
+  model::Backbone backbone;
+  std::string tap;
+  /// The backbone up to the tap.
+  torch::jit::Module body;
+  /// The head's first.
+  std::vector<StagePlan> stages;
+  engine::EngineOptions engine_options;
+  model::Pool pool;
+  model::Head head;
+  std::vector<BadPicture> skipped;
+};
+
+/// Lists the data, loads the backbone, plans the stages, makes the head, and tells `reporter` what it found. Sets the
+/// number of compute threads. Throws UsageError, DataError and ModelError for all that can be wrong so far.
+Setup set_up(const TrainOptions& options, Reporter& reporter);
+
+/// What run.toml adds to the options under [resolved].
+io::Json resolved_json(const Setup& setup);
+
+/// The grey picture's feature map at the tap: [1, C, H, W].
+at::Tensor probe_tap(const torch::jit::Module& body, const image::Preprocessing& preprocessing);
+
+/// Warns of every bad picture and takes them out of the rows; throws DataError where --skip-bad is not given, or no
+/// training or validation picture is left.
+void drop_bad(Setup& setup, const std::vector<BadPicture>& bad, Reporter& reporter);
+
+}  // namespace engraft::finetune

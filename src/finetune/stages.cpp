@@ -1,0 +1,113 @@
+#include "finetune/stages.h"
+
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "base/text.h"
+#include "finetune/frozen.h"
+#include "finetune/sources.h"
+#include "finetune/trainees.h"
+#include "graph/surgery.h"
+
+namespace engraft::finetune {
+
+namespace {
+
+train::FitOptions fit_options(const Setup& setup, const StagePlan& stage) {
+  train::FitOptions fit;
+  fit.epochs = stage.epochs;
+  fit.batch_size = setup.engine_options.batch_size;
+  fit.optimizer = {stage.optimizer.optimizer, stage.optimizer.momentum, stage.optimizer.weight_decay};
+  fit.schedule.shape = stage.optimizer.schedule;
+  fit.schedule.learning_rate = stage.optimizer.learning_rate;
+  fit.warmup_epochs = stage.optimizer.warmup_epochs;
+  fit.seed = static_cast<uint64_t>(setup.options.seed);
+  fit.stage = stage.number;
+  fit.sigmoid = setup.options.loss == "sigmoid";
+  return fit;
+}
+
+std::function<void(const train::EpochRecord&)> recorder(const StagePlan& stage, store::RunFolder& folder,
+                                                        Reporter& reporter) {
+  return [&](const train::EpochRecord& e) {
+    folder.add_metrics(io::Json{{"stage", stage.number},
+                                {"epoch", e.epoch},
+                                {"learning_rate", e.learning_rate},
+                                {"train_loss", e.train_loss},
+                                {"train_top1", e.train_top1},
+                                {"val_loss", e.val_loss},
+                                {"val_top1", e.val_top1}});
+    folder.add_timing(io::Json{{"stage", stage.number}, {"epoch", e.epoch}, {"seconds", e.seconds}});
+    reporter.note(text::cat("stage ", stage.number, " epoch ", e.epoch, ": train loss ", text::fixed(e.train_loss, 4),
+                            ", val loss ", text::fixed(e.val_loss, 4), ", val top1 ", text::fixed(100 * e.val_top1, 2),
+                            " %, ", text::duration(e.seconds)));
+  };
+}
+
+io::Json epoch_json(const train::EpochRecord& e) {
+  return io::Json{{"epoch", e.epoch}, {"top1", e.val_top1}, {"loss", e.val_loss}, {"train_loss", e.train_loss}};
+}
+
+std::string epoch_text(const char* which, const train::EpochRecord& e) {
+  return text::cat(which, " epoch ", e.epoch, ": top1 ", text::fixed(100 * e.val_top1, 2), " %, loss ",
+                   text::fixed(e.val_loss, 4), ", train loss ", text::fixed(e.train_loss, 4));
+}
+
+/// Fits, leaves the trainee at the wanted epoch, and holds the body against `proof`, made here before the first step.
+/// `seen_in_train_mode` tells, after training, the frozen blocks whose norms stood in train mode during it.
+StageOutcome run_stage(Setup& setup, const StagePlan& stage, train::Trainee& trainee, train::BatchSource& train,
+                       train::BatchSource& val, const std::function<std::vector<std::string>()>& seen_in_train_mode,
+                       store::RunFolder& folder, Reporter& reporter) {
+  const model::FrozenProof proof(setup.body, stage.freeze);
+  const train::FitResult fitted =
+      train::fit(trainee, train, val, fit_options(setup, stage), reporter, recorder(stage, folder, reporter));
+  const bool take_last = stage.number == setup.stages.back().number && setup.options.select == "last";
+  const train::EpochRecord& best = fitted.epochs[fitted.best];
+  const train::EpochRecord& last = fitted.epochs.back();
+  if (!take_last) tensor::restore(fitted.best_state, trainee.state());
+  const auto verdict = proof.check(setup.body, seen_in_train_mode());
+  require_frozen(stage.number, verdict);
+
+  StageOutcome outcome;
+  outcome.record = to_json(stage);
+  outcome.record["best"] = epoch_json(best);
+  outcome.record["last"] = epoch_json(last);
+  outcome.record["frozen"] = frozen_json(proof, verdict);
+  outcome.selected = text::cat("stage ", stage.number, ", epoch ", (take_last ? last : best).epoch);
+  const std::string learns =
+      stage.freeze.learning.empty() ? "head alone" : "head and " + text::abridge(stage.freeze.learning, 4);
+  outcome.summary = text::cat("stage ", stage.number, "  ", learns, "\n         ", epoch_text("best", best),
+                              "\n         ", epoch_text("last", last), "\n         ", frozen_text(verdict), "\n");
+  return outcome;
+}
+
+}  // namespace
+
+StageOutcome train_head(Setup& setup, const Features& features, store::RunFolder& folder, Reporter& reporter) {
+  FeatureSource train(features.train, labels_of(setup.listing, setup.train_rows, setup.device));
+  FeatureSource val(features.val, labels_of(setup.listing, setup.val_rows, setup.device));
+  HeadTrainee trainee(setup.head);
+  const auto none = [] { return std::vector<std::string>(); };
+  return run_stage(setup, setup.stages.front(), trainee, train, val, none, folder, reporter);
+}
+
+StageOutcome train_stage(Setup& setup, const StagePlan& stage, store::RunFolder& folder, Reporter& reporter) {
+  std::string trunk_method, top_method = "forward";  // no trunk: the pictures themselves
+  if (!stage.cut.empty()) {
+    const graph::Split split = graph::split(setup.body, stage.cut);
+    trunk_method = split.trunk_method;
+    top_method = split.top_method;
+  }
+  reporter.note(text::cat("stage ", stage.number, ": unfreezes ", text::abridge(stage.freeze.learning, 6), "; cut at ",
+                          stage.cut.empty() ? "the pictures" : stage.cut));
+  if (!stage.cut_note.empty()) reporter.warn(text::cat("stage ", stage.number, ": ", stage.cut_note));
+  const auto engine = engine::make_torch_engine(setup.body, trunk_method, setup.engine_options);
+  PictureSource train(setup.listing, setup.train_rows, *engine, setup.options.compute.loader_threads);
+  PictureSource val(setup.listing, setup.val_rows, *engine, setup.options.compute.loader_threads);
+  TopTrainee trainee(setup.body, top_method, stage.freeze, setup.pool, setup.head);
+  trainee.set_training(false);
+  const auto seen = [&] { return trainee.frozen_seen_in_train_mode(); };
+  return run_stage(setup, stage, trainee, train, val, seen, folder, reporter);
+}
+
+}  // namespace engraft::finetune

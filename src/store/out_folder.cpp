@@ -1,0 +1,39 @@
+#include "store/out_folder.h"
+
+#include <filesystem>
+
+#include "base/errors.h"
+#include "store/feature_files.h"
+#include "store/run_folder.h"
+
+namespace engraft::store {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// What a folder that is not empty holds, for a message.
+std::string contents_of(const fs::path& folder) {
+  std::error_code unknown;
+  const auto has = [&](const char* name) { return fs::exists(folder / name, unknown); };
+  if (has(kStoreFile)) return "holds a feature store";
+  if (has(kResultFile)) return "holds a finished run";
+  if (has(kRunFile)) return "holds a run that was not finished";
+  return "is not empty";
+}
+
+}  // namespace
+
+void require_free_folder(const std::string& folder) {
+  std::error_code error;
+  const fs::file_status status = fs::status(folder, error);
+  if (status.type() == fs::file_type::not_found) return;
+  if (!fs::is_directory(status)) throw UsageError(folder + ": exists and is not a folder; expected a new folder");
+  const bool is_empty = fs::is_empty(folder, error);
+  if (error) throw UsageError("cannot read " + folder + ": " + error.message());
+  if (is_empty) return;
+  throw UsageError(folder + ": " + contents_of(folder) +
+                   "; expected a new or empty folder: remove it, or give --out another");
+}
+
+}  // namespace engraft::store
