@@ -20,9 +20,7 @@ namespace {
 
 std::vector<store::TapShape> tap_shapes(const model::Backbone& backbone, const torch::jit::Module& body,
                                         const std::vector<std::string>& taps, model::Pool pool) {
-  engine::EngineOptions one{backbone.preprocessing, 1, c10::Device(c10::kCPU)};
-  const std::vector<uint8_t> grey(static_cast<size_t>(one.preprocessing.size_px) * one.preprocessing.size_px * 3, 128);
-  const auto outputs = engine::make_torch_engine(body, "forward", one)->run(grey.data());
+  const std::vector<at::Tensor> outputs = engine::run_grey(body, backbone.preprocessing);
   std::vector<store::TapShape> shapes;
   for (size_t t = 0; t < taps.size(); ++t) {
     const std::vector<int64_t> sizes = model::pooled(outputs[t], pool).sizes().vec();

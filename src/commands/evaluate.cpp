@@ -83,9 +83,8 @@ ExitCode run(const EvaluateOptions& options, Session& session) {
   const std::vector<int64_t> rows = rows_to_judge(listing, options.split, options.data.data);
   const int64_t batch =
       finetune::batch_shape(options.data.batch, static_cast<int64_t>(rows.size()), model.preprocessing);
-  const finetune::Judged judged =
-      finetune::judge(model, listing, rows, {model.preprocessing, batch, device},
-                      {options.compute.loader_threads, "evaluating"}, session.reporter);
+  const finetune::Judged judged = finetune::judge(model, listing, rows, {model.preprocessing, batch, device},
+                                                  {options.compute.loader_threads, "evaluating"}, session.reporter);
   for (const auto& bad : judged.bad) session.reporter.warn(bad.image_path + ": " + bad.reason);
   if (judged.rows.empty()) throw DataError(options.data.data + ": none of the pictures can be read");
   const stats::Classification result = finetune::classify(listing, judged);

@@ -25,8 +25,7 @@ void describe(Visitor& v, DataOptions& o) {
 /// `--val-fraction`; `fraction` is a double or an optional one. `otherwise` says what holds where it is not given.
 template <class Visitor, class Fraction>
 void describe_val_fraction(Visitor& v, Fraction& fraction, const std::string& otherwise = "") {
-  v.field("val_fraction", fraction,
-          "share held out for validation where the data has no split of its own" + otherwise)
+  v.field("val_fraction", fraction, "share held out for validation where the data has no split of its own" + otherwise)
       .above(0)
       .below(1);
 }

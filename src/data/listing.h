@@ -74,7 +74,8 @@ struct ListingOptions {
 /// by 2^32, are below `val_fraction`; else "train". So a picture keeps its split when others come or go.
 ///
 /// Everything below a class folder belongs to the class. Symbolic links are followed, a link to a folder it stands in,
-/// however far above, is not. Notes name files that are listed more than once, under two labels, or in two splits. Names that begin with '.', `__MACOSX`, `Thumbs.db` and `desktop.ini` are passed over in silence; files whose
+/// however far above, is not. Notes name files that are listed more than once, under two labels, or in two splits.
+/// Names that begin with '.', `__MACOSX`, `Thumbs.db` and `desktop.ini` are passed over in silence; files whose
 /// extension is not a picture's (see is_picture_name) are left out and counted in the notes.
 ///
 /// Throws DataError, on one line, for a path that does not exist or cannot be read, no pictures, a missing column, an

@@ -88,8 +88,7 @@ double compare_with_memory(const Setup& setup, const model::Artifact& artifact) 
         memory = setup.head.forward(model::pooled(outputs.front(), setup.pool)).to(at::kCPU);  // [B, K]
       },
       silent);
-  const Judged reloaded =
-      judge(artifact, setup.listing, rows, setup.engine_options, pass(setup, "comparing"), silent);
+  const Judged reloaded = judge(artifact, setup.listing, rows, setup.engine_options, pass(setup, "comparing"), silent);
   const at::Tensor file = at::tensor(reloaded.logits).view({-1, reloaded.width});
   const double difference = tensor::relative_difference(file, memory);
   if (!(difference <= kMostDifference)) {

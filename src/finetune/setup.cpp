@@ -45,8 +45,8 @@ data::Listing list_training(const TrainOptions& options, Reporter& reporter) {
   for (const std::string& note : listing.notes) reporter.note(note);
   check_classes(listing.classes);
   if (options.loss == "sigmoid" && listing.classes.size() != 2) {
-    throw UsageError(text::cat("--loss sigmoid: one logit tells two classes apart, the data have ",
-                               listing.classes.size()));
+    throw UsageError(
+        text::cat("--loss sigmoid: one logit tells two classes apart, the data have ", listing.classes.size()));
   }
   if (data::rows_of(listing, "val").empty()) throw no_validation(listing, options);
   return listing;
@@ -69,12 +69,6 @@ model::Head make_head(const TrainOptions& options, const at::Tensor& embedding, 
 
 }  // namespace
 
-at::Tensor probe_tap(const torch::jit::Module& body, const image::Preprocessing& preprocessing) {
-  const engine::EngineOptions one{preprocessing, 1, c10::Device(c10::kCPU)};
-  const std::vector<uint8_t> grey(static_cast<size_t>(preprocessing.size_px) * preprocessing.size_px * 3, 128);
-  return engine::make_torch_engine(body, "forward", one)->run(grey.data()).front();
-}
-
 Setup set_up(const TrainOptions& options, Reporter& reporter) {
   if (options.epochs == 0 && options.stage.empty()) throw UsageError("nothing to train: --epochs 0 and no --stage");
   const c10::Device device = tensor::device_from_text(options.compute.device);
@@ -84,8 +78,7 @@ Setup set_up(const TrainOptions& options, Reporter& reporter) {
   std::vector<int64_t> val_rows = data::rows_of(listing, "val");
   std::vector<int64_t> test_rows = data::rows_of(listing, "test");
 
-  model::Backbone backbone =
-      model::load_backbone({options.backbone, options.compute.trust, options.preprocessing});
+  model::Backbone backbone = model::load_backbone({options.backbone, options.compute.trust, options.preprocessing});
   const std::string tap = one_tap(backbone, options.tap);
   torch::jit::Module body = graph::extract(backbone.module, {tap});
   std::vector<StagePlan> stages = plan_stages(options, body, tap);
@@ -95,8 +88,8 @@ Setup set_up(const TrainOptions& options, Reporter& reporter) {
   const int64_t batch = batch_shape(options.data.batch, most_rows, backbone.preprocessing);
 
   const model::Pool pool = model::pool_from_text(options.pool);
-  const at::Tensor map = probe_tap(body, backbone.preprocessing);  // [1, C, H, W]
-  const at::Tensor embedding = model::pooled(map, pool);           // [1, D]
+  const at::Tensor map = engine::run_grey(body, backbone.preprocessing).front();  // [1, C, H, W]
+  const at::Tensor embedding = model::pooled(map, pool);                          // [1, D]
   if (embedding.dim() != 2) {
     throw ModelError(text::cat(options.backbone, ": tap ", tap, " gives ", text::shape(map.sizes().vec()),
                                ", which --pool ", options.pool,

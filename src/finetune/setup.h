@@ -44,9 +44,6 @@ Setup set_up(const TrainOptions& options, Reporter& reporter);
 /// What run.toml adds to the options under [resolved].
 io::Json resolved_json(const Setup& setup);
 
-/// The grey picture's feature map at the tap: [1, C, H, W].
-at::Tensor probe_tap(const torch::jit::Module& body, const image::Preprocessing& preprocessing);
-
 /// Warns of every bad picture and takes them out of the rows; throws DataError where --skip-bad is not given, or no
 /// training or validation picture is left.
 void drop_bad(Setup& setup, const std::vector<BadPicture>& bad, Reporter& reporter);

@@ -21,10 +21,11 @@ struct OptimizerOptions {
   int64_t warmup_epochs = 0;
 };
 
-template <class Visitor>
-void describe(Visitor& v, OptimizerOptions& o) {
+/// The fields of OptimizerOptions, or their optional counterparts in StageOptions.
+template <class Visitor, class Options>
+void describe_optimizer(Visitor& v, Options& o, const std::string& learning_rate_help) {
   v.field("optimizer", o.optimizer, "rule of the update").one_of({"sgd", "adamw", "rmsprop"});
-  v.field("learning_rate", o.learning_rate, "peak learning rate").above(0);
+  v.field("learning_rate", o.learning_rate, learning_rate_help).above(0);
   v.field("momentum", o.momentum, "of sgd; rmsprop and adamw take none").at_least(0).below(1);
   v.field("weight_decay", o.weight_decay, "none on biases and norms").at_least(0);
   v.field("schedule", o.schedule, "how the rate moves over the stage").one_of({"cosine", "constant"});
@@ -47,12 +48,7 @@ template <class Visitor>
 void describe(Visitor& v, StageOptions& o) {
   v.field("unfreeze", o.unfreeze, "BLOCK and all above it, last:N, all, none, or single blocks joined by +").required();
   v.field("epochs", o.epochs, "passes over the training pictures").at_least(1);
-  v.field("optimizer", o.optimizer, "rule of the update").one_of({"sgd", "adamw", "rmsprop"});
-  v.field("learning_rate", o.learning_rate, "peak learning rate; default: a tenth of the head's").above(0);
-  v.field("momentum", o.momentum, "of sgd").at_least(0).below(1);
-  v.field("weight_decay", o.weight_decay, "none on biases and norms").at_least(0);
-  v.field("schedule", o.schedule, "how the rate moves").one_of({"cosine", "constant"});
-  v.field("warmup_epochs", o.warmup_epochs, "epochs of linear warm-up").at_least(0);
+  describe_optimizer(v, o, "peak learning rate; default: a tenth of the head's");
 }
 
 /// All that decides a training; where it is written and how it talks is the command's.
@@ -87,7 +83,7 @@ void describe(Visitor& v, TrainOptions& o) {
   v.field("loss", o.loss, "softmax, or sigmoid: one logit for two classes").one_of({"softmax", "sigmoid"});
   v.group("Training (the head alone, on features computed once)");
   v.field("epochs", o.epochs, "passes over the training pictures; 0 goes straight to the first stage").at_least(0);
-  describe(v, o.optimizer);
+  describe_optimizer(v, o.optimizer, "peak learning rate");
   v.field("stage", o.stage,
           "then unfreeze: unfreeze=BLOCK,epochs=N,optimizer=sgd,learning_rate=1e-5,momentum=0.9; BLOCK and all above "
           "it, last:N, all, or single blocks joined by +; what is not given is the head's, the rate a tenth of it")

@@ -16,11 +16,11 @@
 
 #include "base/errors.h"
 #include "base/text.h"
+#include "graph/nodes.h"
 
 namespace engraft::graph {
 
 namespace prim = c10::prim;
-using torch::jit::Block;
 using torch::jit::Graph;
 using torch::jit::GraphFunction;
 using torch::jit::IValue;
@@ -40,22 +40,6 @@ bool is_container_name(const std::string& attribute) {
   static const std::set<std::string> names = {"features", "backbone", "encoder", "trunk",
                                               "body",     "model",    "module",  "base_model"};
   return names.count(attribute) != 0;
-}
-
-template <class Visit>
-void for_each_node(Block* block, const Visit& visit) {
-  for (Node* node : block->nodes()) {
-    visit(node);
-    for (Block* inner : node->blocks()) for_each_node(inner, visit);
-  }
-}
-
-std::vector<Node*> nodes_of_kind(Graph& graph, c10::Symbol kind) {
-  std::vector<Node*> found;
-  for_each_node(graph.block(), [&](Node* node) {
-    if (node->kind() == kind) found.push_back(node);
-  });
-  return found;
 }
 
 GraphFunction* callee_of(Node* call) { return torch::jit::tryToGraphFunction(call); }

@@ -8,11 +8,12 @@
 #include <map>
 #include <set>
 
+#include "graph/nodes.h"
+
 namespace engraft::graph {
 
 namespace prim = c10::prim;
 using c10::ClassTypePtr;
-using torch::jit::Block;
 using torch::jit::Function;
 using torch::jit::Graph;
 using torch::jit::Module;
@@ -20,14 +21,6 @@ using torch::jit::Node;
 using torch::jit::Value;
 
 namespace {
-
-template <class Visit>
-void for_each_node(Block* block, const Visit& visit) {
-  for (Node* node : block->nodes()) {
-    visit(node);
-    for (Block* inner : node->blocks()) for_each_node(inner, visit);
-  }
-}
 
 /// Where operators take their mode.
 const std::map<std::string, size_t>& mode_inputs() {

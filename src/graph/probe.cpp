@@ -10,6 +10,7 @@
 #include "graph/eval_scope.h"
 #include "graph/flatten.h"
 #include "graph/flops.h"
+#include "graph/nodes.h"
 #include "graph/reason.h"
 
 namespace engraft::graph {
@@ -42,8 +43,7 @@ std::vector<std::vector<IValue>> inputs_of_calls(const FlatGraph& flat, const at
     }
     tuples.push_back(graph->insertNode(graph->createTuple(inputs))->output());
   }
-  while (!graph->outputs().empty()) graph->eraseOutput(graph->outputs().size() - 1);
-  graph->registerOutput(graph->insertNode(graph->createTuple(tuples))->output());
+  set_outputs(*graph, {graph->insertNode(graph->createTuple(tuples))->output()});
 
   torch::jit::GraphFunction function("engraft_probe", graph, nullptr);
   const IValue result = function({flat.root._ivalue(), x});

@@ -14,6 +14,7 @@
 #include "graph/cuts.h"
 #include "graph/flatten.h"
 #include "graph/frames.h"
+#include "graph/nodes.h"
 #include "graph/reason.h"
 
 namespace engraft::graph {
@@ -41,11 +42,6 @@ void destroy_after(Graph& graph, const Node* last) {
     ++it;
     node->destroy();
   }
-}
-
-void set_outputs(Graph& graph, const std::vector<Value*>& values) {
-  while (!graph.outputs().empty()) graph.eraseOutput(graph.outputs().size() - 1);
-  for (Value* value : values) graph.registerOutput(value);
 }
 
 /// Makes the values the graph's output, in their order, and removes everything that only later nodes need.

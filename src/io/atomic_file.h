@@ -38,7 +38,8 @@ void write_file(const std::string& path, std::string_view bytes);
 /// The whole file. Throws DataError "cannot read PATH: reason".
 std::string read_file(const std::string& path);
 
-/// The same, but a pipe, socket or device is a DataError too: for data sets, where one would hang a reader or never end.
+/// The same, but a pipe, socket or device is a DataError too: for data sets, where one would hang a reader or never
+/// end.
 std::string read_regular_file(const std::string& path);
 
 /// Makes the folder and its parents. Throws SystemError.

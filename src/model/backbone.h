@@ -52,8 +52,8 @@ struct Script {
 Script load_script(const std::string& path, bool trust, std::shared_ptr<torch::jit::CompilationUnit> unit = nullptr);
 
 /// The names of `taps` ("a,b"; empty: the last legal block whose output is a map [B, C, H, W] on a picture of
-/// `size_px`). Throws ModelError for a name that is not a block, or a block that gives no tensor; UsageError for an empty
-/// name between commas.
+/// `size_px`). Throws ModelError for a name that is not a block, or a block that gives no tensor; UsageError for an
+/// empty name between commas.
 std::vector<std::string> resolve_taps(const Backbone& backbone, const std::string& taps);
 
 /// Names in forward's order.

@@ -37,8 +37,9 @@ const test::TempFolder& example() {
   static const test::TempFolder folder;
   static const bool made = [] {
     must(engraft_in(folder.path(), "example --out ex --train 12 --val 6 --quiet"));
-    must(engraft_in(folder.path(), "train --backbone ex/tiny.pt --data ex/pictures --out run --epochs 8 --quiet "
-                                   "--stage unfreeze=mixed_2,epochs=1 --device cpu"));
+    must(engraft_in(folder.path(),
+                    "train --backbone ex/tiny.pt --data ex/pictures --out run --epochs 8 --quiet "
+                    "--stage unfreeze=mixed_2,epochs=1 --device cpu"));
     return true;
   }();
   (void)made;
@@ -63,12 +64,12 @@ TEST_CASE("help and version go to stdout, wrong usage to stderr with exit code 2
     std::string arguments;
     const char* said;
   };
-  for (const Row& row : {Row{"", "usage: engraft COMMAND"}, Row{"trian", "did you mean 'train'?"},
-                         Row{"train", "is missing"}, Row{train + "--epoch 3", "did you mean 'epochs'?"},
-                         Row{train + "--epochs two", "--epochs: must be a whole number, not 'two'"},
-                         Row{train + "--optimizer lion", "one of sgd, adamw, rmsprop"},
-                         Row{train + "--config nope", "no recipe"}, Row{"inspect a b", "unexpected argument 'b'"},
-                         Row{"predict --model", "missing"}}) {
+  for (const Row& row :
+       {Row{"", "usage: engraft COMMAND"}, Row{"trian", "did you mean 'train'?"}, Row{"train", "is missing"},
+        Row{train + "--epoch 3", "did you mean 'epochs'?"},
+        Row{train + "--epochs two", "--epochs: must be a whole number, not 'two'"},
+        Row{train + "--optimizer lion", "one of sgd, adamw, rmsprop"}, Row{train + "--config nope", "no recipe"},
+        Row{"inspect a b", "unexpected argument 'b'"}, Row{"predict --model", "missing"}}) {
     INFO(row.arguments);
     const Outcome outcome = engraft_in(folder.path(), row.arguments);
     INFO(outcome.err);
@@ -88,11 +89,11 @@ TEST_CASE("bad input is one clear line and exit code 3", "[cli]") {
     std::string arguments;
     const char* said;
   };
-  for (const Row& row :
-       {Row{"inspect none.pt", "none.pt"}, Row{"inspect page.pt", "web page"}, Row{train + "none", "none"},
-        Row{train + "one", "one"}, Row{train + "empty", "empty"}, Row{train + "ex/pictures --tap mixed_9", "did you mean"},
-        Row{"train --backbone run/model.pt --quiet --data ex/pictures --out o", "not a backbone"},
-        Row{"evaluate --model ex/tiny.pt --data ex/pictures", "not a model of engraft"}}) {
+  for (const Row& row : {Row{"inspect none.pt", "none.pt"}, Row{"inspect page.pt", "web page"},
+                         Row{train + "none", "none"}, Row{train + "one", "one"}, Row{train + "empty", "empty"},
+                         Row{train + "ex/pictures --tap mixed_9", "did you mean"},
+                         Row{"train --backbone run/model.pt --quiet --data ex/pictures --out o", "not a backbone"},
+                         Row{"evaluate --model ex/tiny.pt --data ex/pictures", "not a model of engraft"}}) {
     const Outcome outcome = engraft_in(folder, row.arguments);
     INFO(row.arguments << "\n" << outcome.err);
     CHECK(outcome.code == 3);
@@ -114,8 +115,9 @@ TEST_CASE("a run folder holds what the design says, and nothing half written", "
   }
   const Outcome again = engraft_in(example().path(), "train --backbone ex/tiny.pt --data ex/pictures --out run");
   CHECK(again.code == 2);
-  CHECK(again.err == "engraft train: run: holds a finished run; expected a new or empty folder: remove it, or give --out "
-                     "another\n");
+  CHECK(again.err ==
+        "engraft train: run: holds a finished run; expected a new or empty folder: remove it, or give --out "
+        "another\n");
 }
 
 TEST_CASE("evaluate reproduces result.json", "[cli]") {
@@ -196,7 +198,8 @@ TEST_CASE("predict names files, folders and lists, skips what it cannot read and
 
 TEST_CASE("embed writes a store of several taps, and inspect reads it", "[cli]") {
   const std::string folder = example().path();
-  const std::string embed = "embed --backbone ex/tiny.pt --data ex/pictures --out feats --tap stem,mixed_2 --quiet --json";
+  const std::string embed =
+      "embed --backbone ex/tiny.pt --data ex/pictures --out feats --tap stem,mixed_2 --quiet --json";
   const Outcome embedded = engraft_in(folder, embed);
   INFO(embedded.err);
   REQUIRE(embedded.code == 0);
@@ -213,9 +216,10 @@ TEST_CASE("embed writes a store of several taps, and inspect reads it", "[cli]")
 TEST_CASE("a signal stops a run with its exit code", "[cli]") {
   const std::string folder = example().path();
   for (const auto& [name, code] : {std::pair<std::string, int>{"TERM", 75}, {"INT", 130}, {"HUP", 75}}) {
-    const std::string command = "cd '" + folder + "' && timeout --preserve-status -s " + name + " 3 '" ENGRAFT_PROGRAM
-                                "' train --backbone ex/tiny.pt --data ex/pictures --out stopped-" + name +
-                                " --epochs 1000000 --quiet --device cpu 2>.err";
+    const std::string command = "cd '" + folder + "' && timeout --preserve-status -s " + name +
+                                " 3 '" ENGRAFT_PROGRAM
+                                "' train --backbone ex/tiny.pt --data ex/pictures --out stopped-" +
+                                name + " --epochs 1000000 --quiet --device cpu 2>.err";
     CHECK(WEXITSTATUS(std::system(command.c_str())) == code);
     CHECK(io::read_file(folder + "/.err").find("stopped by a signal") != std::string::npos);
     CHECK(engraft_in(folder, "train --backbone ex/tiny.pt --data ex/pictures --out stopped-" + name)

@@ -9,12 +9,15 @@
 
 #include "base/errors.h"
 #include "base/text.h"
+#include "data/listing_case.h"
 #include "support/support.h"
 
 using namespace engraft;
 using data::Listing;
 using data::ListingOptions;
 using data::Sample;
+using test::error_of;
+using test::unlabelled;
 using Strings = std::vector<std::string>;
 
 namespace fs = std::filesystem;
@@ -39,22 +42,6 @@ Strings lines_of(const Listing& listing) {
     lines.push_back(text::cat(sample.image_path, " ", sample.split, " ", sample.label));
   }
   return lines;
-}
-
-/// The error of list_data with the folder's own path taken out, or "".
-std::string error_of(const test::TempFolder& folder, const std::string& path, const ListingOptions& options) {
-  try {
-    data::list_data(path, options);
-  } catch (const DataError& error) {
-    return text::replace_all(error.what(), folder.path(), "DIR");
-  }
-  return "";
-}
-
-ListingOptions unlabelled() {
-  ListingOptions options;
-  options.labels_required = false;
-  return options;
 }
 
 ListingOptions with_classes(const Strings& classes) {

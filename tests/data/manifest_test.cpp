@@ -5,12 +5,15 @@
 
 #include "base/errors.h"
 #include "base/text.h"
+#include "data/listing_case.h"
 #include "support/support.h"
 
 using namespace engraft;
 using data::Listing;
 using data::ListingOptions;
 using data::Sample;
+using test::error_of;
+using test::unlabelled;
 using Strings = std::vector<std::string>;
 
 namespace {
@@ -27,21 +30,6 @@ Strings lines_of(const Listing& listing) {
 
 void put_pictures(const test::TempFolder& folder) {
   for (const char* name : {"a.jpg", "b.jpg", "c.jpg", "sub/7.jpg", "a,b.jpg"}) test::put_file(folder / name, "");
-}
-
-ListingOptions unlabelled() {
-  ListingOptions options;
-  options.labels_required = false;
-  return options;
-}
-
-std::string error_of(const test::TempFolder& folder, const std::string& path, const ListingOptions& options) {
-  try {
-    data::list_data(path, options);
-  } catch (const DataError& error) {
-    return text::replace_all(error.what(), folder.path(), "DIR");
-  }
-  return "";
 }
 
 }  // namespace
@@ -217,8 +205,11 @@ TEST_CASE("a manifest that cannot be used names its line", "[unit]") {
        "DIR/m.csv:3: label 'z' is not one of the 2 known classes"},
       {"no image_path", "path,label\na.jpg,x\n", {}, "DIR/m.csv: no column 'image_path'; found: path, label"},
       {"no label", "image_path,class\na.jpg,x\n", {}, "DIR/m.csv: no column 'label'; found: image_path, class"},
-      {"tabs in a .csv", "image_path\tlabel\na.jpg\tx\n", {},
-       "DIR/m.csv: no column 'image_path'; found: image_path\tlabel (a .csv has commas between its columns; a table with "
+      {"tabs in a .csv",
+       "image_path\tlabel\na.jpg\tx\n",
+       {},
+       "DIR/m.csv: no column 'image_path'; found: image_path\tlabel (a .csv has commas between its columns; a table "
+       "with "
        "tabs is a .tsv)"},
       {"an empty label", head + "a.jpg,x,train\nb.jpg, ,train\n", {}, "DIR/m.csv:3: label is empty"},
       {"an empty path", head + ",x,train\n", {}, "DIR/m.csv:2: image_path is empty"},

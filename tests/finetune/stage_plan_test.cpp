@@ -25,8 +25,8 @@ finetune::TrainOptions with_stages(std::vector<std::string> stages) {
 }  // namespace
 
 TEST_CASE("a stage inherits all but its rate, which is a tenth of the head's", "[unit]") {
-  const auto stages = plan_stages(
-      with_stages({"unfreeze=mixed_2", "unfreeze=mixed_1,epochs=2,optimizer=sgd,learning_rate=1e-5"}));
+  const auto stages =
+      plan_stages(with_stages({"unfreeze=mixed_2", "unfreeze=mixed_1,epochs=2,optimizer=sgd,learning_rate=1e-5"}));
   REQUIRE(stages.size() == 3);
   CHECK(stages[0].freeze.learning.empty());
   CHECK(stages[0].optimizer.learning_rate == 0.02);
@@ -40,8 +40,8 @@ TEST_CASE("a stage inherits all but its rate, which is a tenth of the head's", "
 }
 
 TEST_CASE("the cut is the last legal block below the first that learns", "[unit]") {
-  const auto stages = plan_stages(
-      with_stages({"unfreeze=mixed_2", "unfreeze=mixed_1", "unfreeze=stem+mixed_2", "unfreeze=all"}));
+  const auto stages =
+      plan_stages(with_stages({"unfreeze=mixed_2", "unfreeze=mixed_1", "unfreeze=stem+mixed_2", "unfreeze=all"}));
   CHECK(stages[1].cut == "mixed_1");
   CHECK(stages[2].cut == "stem");
   CHECK(stages[3].cut.empty());
@@ -52,8 +52,7 @@ TEST_CASE("the cut is the last legal block below the first that learns", "[unit]
 TEST_CASE("a malformed stage is refused with its number", "[unit]") {
   CHECK_THROWS_WITH(plan_stages(with_stages({"epochs=3"})),
                     Catch::Contains("--stage (stage 2)") && Catch::Contains("unfreeze"));
-  CHECK_THROWS_WITH(plan_stages(with_stages({"unfreeze=mixed_2,epoch=3"})),
-                    Catch::Contains("did you mean 'epochs'?"));
+  CHECK_THROWS_WITH(plan_stages(with_stages({"unfreeze=mixed_2,epoch=3"})), Catch::Contains("did you mean 'epochs'?"));
   CHECK_THROWS_WITH(plan_stages(with_stages({"unfreeze=mixed_2,epochs=0"})), Catch::Contains("at least 1"));
   CHECK_THROWS_AS(plan_stages(with_stages({"unfreeze=mixed_9"})), ModelError);
 }
