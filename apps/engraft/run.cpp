@@ -1,10 +1,12 @@
 // The part of the program that loads LibTorch. Started by front.cpp, which has checked the flags; they are read again
 // here, since only text can be handed from one program to another.
 #include <c10/util/Exception.h>
+#include <malloc.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <iostream>
+#include <limits>
 
 #include "base/errors.h"
 #include "base/stop.h"
@@ -30,8 +32,19 @@ void watch_signals() {
   for (const int signal_number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) {
     struct sigaction before {};
     ::sigaction(signal_number, nullptr, &before);
-    if (before.sa_handler != SIG_IGN) ::sigaction(signal_number, &action, nullptr);  // nohup stays nohup
+    const bool is_nohup = signal_number == SIGHUP && before.sa_handler == SIG_IGN;
+    if (!is_nohup) ::sigaction(signal_number, &action, nullptr);
   }
+}
+
+/// Freed memory stays with the process. A network frees and asks for the same large tensors in every batch; malloc
+/// would give each back to the system, whose fresh zeroed pages then cost up to a third of the time.
+void keep_freed_memory() {
+#ifdef __GLIBC__
+  ::mallopt(M_MMAP_MAX, 0);
+  ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+  ::mallopt(M_TOP_PAD, 64 << 20);
+#endif
 }
 
 int run(const std::string& command, const std::vector<std::string>& rest) {
@@ -57,6 +70,7 @@ int main(int argc, char** argv) {
   const std::string command = arguments.empty() ? "" : arguments[0];
   const auto tell = [&](const std::string& what) { std::cerr << "engraft " << command << ": " << what << "\n"; };
   watch_signals();
+  keep_freed_memory();
   try {
     return run(command,
                arguments.empty() ? arguments : std::vector<std::string>(arguments.begin() + 1, arguments.end()));

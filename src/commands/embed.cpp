@@ -40,12 +40,13 @@ ExitCode run(const EmbedOptions& options, Session& session) {
   any.val_fraction = options.val_fraction;
   any.labels_required = false;
   const data::Listing listing = data::list_data(options.data.data, any);
-  for (const std::string& note : listing.notes) session.reporter.note(note);
+  data::tell(listing, session.reporter);
   const model::Backbone backbone =
       model::load_backbone({options.backbone, options.compute.trust, options.preprocessing});
   const std::vector<std::string> taps = model::resolve_taps(backbone, options.tap);
   const torch::jit::Module body = graph::extract(backbone.module, taps);
   const model::Pool pool = model::pool_from_text(options.pool);
+  const int64_t batch = finetune::batch_shape(options.data.batch, listing, backbone.preprocessing);
   const std::vector<store::TapShape> shapes = tap_shapes(backbone, body, taps, pool);
   session.reporter.note("pictures: " + backbone.preprocessing_source);
   for (const store::TapShape& shape : shapes) {
@@ -61,8 +62,6 @@ ExitCode run(const EmbedOptions& options, Session& session) {
   std::vector<int64_t> rows(listing.samples.size());
   for (size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<int64_t>(i);
 
-  const int64_t batch =
-      finetune::batch_shape(options.data.batch, static_cast<int64_t>(rows.size()), backbone.preprocessing);
   const auto engine = engine::make_torch_engine(body, "forward", {backbone.preprocessing, batch, device});
   const auto bad = finetune::forward_pass(
       listing, rows, *engine, {options.compute.loader_threads, "embedding"},

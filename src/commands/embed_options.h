@@ -15,7 +15,7 @@ struct EmbedOptions {
   std::string precision = "f32";
   int64_t shard_rows = 65536;
   int64_t max_bad = 0;
-  double val_fraction = 0.2;
+  double val_fraction = data::kValFraction;
   data::DataOptions data;
   image::PreprocessingFlags preprocessing;
   engine::ComputeOptions compute;

@@ -1,8 +1,10 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/text.h"
 #include "commands/commands.h"
+#include "data/digest.h"
 #include "finetune/judge.h"
 #include "io/atomic_file.h"
 #include "tensor/device.h"
@@ -11,17 +13,18 @@ namespace engraft::commands {
 
 namespace {
 
-/// The data as the model's training saw them: its classes, and where the hash rule splits, its fraction.
+/// The data as the model's training saw them: its classes, and where the hash rule splits, its fraction. Warns where
+/// the rule gives another split than the training's.
 data::Listing list_for(const model::Artifact& model, const EvaluateOptions& options, Reporter& reporter) {
-  const double fraction = options.val_fraction.value_or(model.val_fraction.value_or(data::kValFraction));
-  data::Listing listing = data::list_data(options.data.data, {fraction, true, model.classes});
-  for (const std::string& note : listing.notes) reporter.note(note);
-  if (!listing.is_split_by_hash || options.split == "all" || fraction == model.val_fraction) return listing;
-  reporter.warn(model.val_fraction
-                    ? text::cat("the model was trained with --val-fraction ", text::shortest(*model.val_fraction),
-                                ": with ", text::shortest(fraction), " pictures of its training may be judged here")
-                    : "the model's training data had splits of their own and these are split by hash: if they are the "
-                      "same pictures, some of its training may be judged here (--split all takes every picture)");
+  const double recorded = model.hash_split ? model.hash_split->val_fraction : data::kValFraction;
+  data::Listing listing =
+      data::list_data(options.data.data, {options.val_fraction.value_or(recorded), true, model.classes});
+  data::tell(listing, reporter);
+  if (!listing.is_split_by_hash || options.split == "all" || options.split == "train") return listing;
+  if (model.hash_split && data::paths_digest(listing, "train") == model.hash_split->train_paths_xxh3) return listing;
+  reporter.warn(
+      "split by hash, and not as in the model's training (other paths, pictures or --val-fraction): if these are its "
+      "pictures, some that it learned from are judged here; --split all takes every picture");
   return listing;
 }
 
@@ -81,17 +84,24 @@ ExitCode run(const EvaluateOptions& options, Session& session) {
   const model::Artifact model = model::load_artifact(options.model, options.compute.trust);
   const data::Listing listing = list_for(model, options, session.reporter);
   const std::vector<int64_t> rows = rows_to_judge(listing, options.split, options.data.data);
-  const int64_t batch =
-      finetune::batch_shape(options.data.batch, static_cast<int64_t>(rows.size()), model.preprocessing);
+  const int64_t batch = finetune::batch_shape(options.data.batch, listing, model.preprocessing);
+  // Opened before the work: a folder that is not there is said now.
+  std::optional<io::AtomicFile> predictions, skipped;
+  if (!options.predictions.empty()) predictions.emplace(options.predictions);
+  if (!options.skipped.empty()) skipped.emplace(options.skipped);
   const finetune::Judged judged = finetune::judge(model, listing, rows, {model.preprocessing, batch, device},
                                                   {options.compute.loader_threads, "evaluating"}, session.reporter);
   for (const auto& bad : judged.bad) session.reporter.warn(bad.image_path + ": " + bad.reason);
   if (judged.rows.empty()) throw DataError(options.data.data + ": none of the pictures can be read");
   const stats::Classification result = finetune::classify(listing, judged);
-  if (!options.predictions.empty()) {
-    io::write_file(options.predictions, finetune::predictions_csv(listing, judged, model.classes));
+  if (predictions) {
+    predictions->write(finetune::predictions_csv(listing, judged, model.classes));
+    predictions->commit();
   }
-  if (!options.skipped.empty()) io::write_file(options.skipped, finetune::skipped_csv(judged.bad));
+  if (skipped) {
+    skipped->write(finetune::skipped_csv(judged.bad));
+    skipped->commit();
+  }
 
   io::Json out = finetune::to_json(result);
   out["split"] = options.split;

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/text.h"
 #include "commands/commands.h"
@@ -83,9 +84,13 @@ ExitCode run(const PredictOptions& options, Session& session) {
   std::vector<int64_t> rows(listing.samples.size());
   for (size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<int64_t>(i);
 
+  // In their own number where they are few: for one picture, speed matters more than the shape of a larger pass.
   const auto engine = engine::make_torch_engine(
       model.module, "forward",
-      {model.preprocessing, finetune::batch_shape(std::min(options.batch, count), count, model.preprocessing), device});
+      {model.preprocessing, finetune::batch_shape(std::min(options.batch, count), listing, model.preprocessing),
+       device});
+  std::optional<io::AtomicFile> skipped;  // opened before the work: a folder that is not there is said now
+  if (!options.skipped.empty()) skipped.emplace(options.skipped);
   if (!options.common.json) session.out << csv_header(top);
   const auto bad = finetune::forward_pass(
       listing, rows, *engine, {options.compute.loader_threads, "predicting"},
@@ -105,7 +110,10 @@ ExitCode run(const PredictOptions& options, Session& session) {
       },
       session.reporter);
   for (const auto& picture : bad) session.reporter.warn(picture.image_path + ": " + picture.reason);
-  if (!options.skipped.empty()) io::write_file(options.skipped, finetune::skipped_csv(bad));
+  if (skipped) {
+    skipped->write(finetune::skipped_csv(bad));
+    skipped->commit();
+  }
   return static_cast<int64_t>(bad.size()) > options.max_bad ? ExitCode::kTooManyBad : ExitCode::kDone;
 }
 

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "commands/common_options.h"
+#include "data/data_options.h"
 #include "engine/compute_options.h"
 
 namespace engraft::commands {
@@ -12,7 +13,7 @@ struct PredictOptions {
   std::string model;
   std::vector<std::string> paths;
   int64_t top = 1;
-  int64_t batch = 32;
+  int64_t batch = data::kDefaultBatch;
   int64_t max_bad = 0;
   std::string skipped;
   engine::ComputeOptions compute;

@@ -5,10 +5,12 @@
 
 namespace engraft::data {
 
+inline constexpr int64_t kDefaultBatch = 32;
+
 /// Which pictures, and how many at a time.
 struct DataOptions {
   std::string data;
-  int64_t batch = 32;
+  int64_t batch = kDefaultBatch;
 };
 
 template <class Visitor>
@@ -21,6 +23,9 @@ void describe(Visitor& v, DataOptions& o) {
       .required();
   v.field("batch", o.batch, "pictures in a batch").at_least(1).at_most(65536);
 }
+
+/// Share of the pictures that goes to validation where nothing says another.
+inline constexpr double kValFraction = 0.2;
 
 /// `--val-fraction`; `fraction` is a double or an optional one. `otherwise` says what holds where it is not given.
 template <class Visitor, class Fraction>

@@ -4,9 +4,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <vector>
 
+#include "base/stop.h"
 #include "io/digest.h"
 
 namespace engraft::data {
@@ -28,8 +30,13 @@ std::string size_of(const std::string& file) {
 }
 
 std::string content_of(const std::string& file, std::vector<char>& piece) {
-  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe must not be waited for
   if (descriptor < 0) return kUnreadable;
+  struct stat info {};
+  if (::fstat(descriptor, &info) != 0 || !S_ISREG(info.st_mode)) {
+    ::close(descriptor);
+    return kUnreadable;
+  }
   io::Xxh128 digest;
   ssize_t got = 0;
   do {
@@ -51,12 +58,23 @@ std::string data_digest(const Listing& listing, DigestOf what) {
   for (const std::string& name : listing.slice_names) add_field(digest, name);
   std::vector<char> piece(1 << 20);
   for (const Sample& sample : listing.samples) {
+    throw_if_stopped("taking the digest of the data");
     add_field(digest, sample.image_path);
     add_field(digest, sample.label_name);
     add_field(digest, sample.split);
     for (const std::string& slice : sample.slices) add_field(digest, slice);
     add_field(digest, what == DigestOf::kContent ? content_of(sample.file, piece) : size_of(sample.file));
   }
+  return digest.hex();
+}
+
+std::string paths_digest(const Listing& listing, std::string_view split) {
+  std::vector<std::string_view> paths;
+  for (const int64_t row : rows_of(listing, split))
+    paths.push_back(listing.samples[static_cast<size_t>(row)].image_path);
+  std::sort(paths.begin(), paths.end());
+  io::Xxh128 digest;
+  for (const std::string_view path : paths) add_field(digest, path);
   return digest.hex();
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "data/listing.h"
 
@@ -16,7 +17,11 @@ enum class DigestOf {
 
 /// 32 hex characters (xxh3-128) over the classes in order and, for each sample in order, image_path, label name, split,
 /// slices, and the file's size or bytes. Does not depend on where the data set lies, unless a manifest or list gives
-/// absolute paths. A file that cannot be read counts as such and throws nothing.
+/// absolute paths. A file that cannot be read, a
+/// pipe or a device counts as such and throws nothing. Throws Stopped between two files.
 std::string data_digest(const Listing& listing, DigestOf what = DigestOf::kContent);
+
+/// xxh3-128 over the sorted image_paths of one split.
+std::string paths_digest(const Listing& listing, std::string_view split);
 
 }  // namespace engraft::data

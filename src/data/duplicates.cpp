@@ -3,7 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <unordered_map>
+#include <tuple>
 #include <vector>
 
 #include "base/text.h"
@@ -12,39 +12,63 @@ namespace engraft::data {
 
 namespace {
 
-/// The same for all paths to one file; the path itself where there is no file.
-std::string identity_of(const std::string& file) {
-  struct stat info {};
-  if (::stat(file.c_str(), &info) != 0) return file;
-  return text::cat(info.st_dev, ":", info.st_ino);
+/// A file that is there, by device and inode, and the sample that names it.
+struct Named {
+  dev_t device;
+  ino_t inode;
+  size_t sample;
+  bool same_file(const Named& other) const { return device == other.device && inode == other.inode; }
+};
+
+/// By file, then by sample.
+std::vector<Named> files_of(const Listing& listing) {
+  std::vector<Named> files;
+  files.reserve(listing.samples.size());
+  for (size_t i = 0; i < listing.samples.size(); ++i) {
+    struct stat info {};
+    if (::stat(listing.samples[i].file.c_str(), &info) == 0) files.push_back({info.st_dev, info.st_ino, i});
+  }
+  std::sort(files.begin(), files.end(), [](const Named& a, const Named& b) {
+    return std::tie(a.device, a.inode, a.sample) < std::tie(b.device, b.inode, b.sample);
+  });
+  return files;
 }
+
+/// How many files are concerned, and the pair of samples with the least first one.
+struct Found {
+  int64_t count = 0;
+  size_t first = 0, second = 0;
+  void add(size_t i, size_t j) {
+    if (count++ == 0 || i < first) std::tie(first, second) = std::tie(i, j);
+  }
+};
 
 }  // namespace
 
-void note_duplicates(Listing& listing, const PairName& name) {
-  std::unordered_map<std::string, std::vector<size_t>> rows;
-  std::vector<const std::vector<size_t>*> groups;  // in the order of their first samples
-  for (size_t i = 0; i < listing.samples.size(); ++i) {
-    std::vector<size_t>& same = rows[identity_of(listing.samples[i].file)];
-    same.push_back(i);
-    if (same.size() == 2) groups.push_back(&same);
+void find_duplicates(Listing& listing, const PairName& name) {
+  Found repeated, in_conflict;
+  const std::vector<Named> files = files_of(listing);
+  for (auto begin = files.begin(); begin != files.end();) {
+    const auto end = std::find_if(begin, files.end(), [&](const Named& file) { return !file.same_file(*begin); });
+    if (end - begin > 1) {
+      const Sample& one = listing.samples[begin->sample];
+      repeated.add(begin->sample, (begin + 1)->sample);
+      const auto other = std::find_if(begin, end, [&](const Named& file) {
+        const Sample& sample = listing.samples[file.sample];
+        return sample.label_name != one.label_name || sample.split != one.split;
+      });
+      if (other != end) in_conflict.add(begin->sample, other->sample);
+    }
+    begin = end;
   }
-  if (groups.empty()) return;
-  std::sort(groups.begin(), groups.end(), [](const auto* a, const auto* b) { return a->front() < b->front(); });
-  int64_t in_conflict = 0;
-  std::string first_conflict;
-  for (const std::vector<size_t>* same : groups) {
-    const Sample& one = listing.samples[same->front()];
-    const auto other = std::find_if(same->begin(), same->end(), [&](size_t i) {
-      return listing.samples[i].label_name != one.label_name || listing.samples[i].split != one.split;
-    });
-    if (other != same->end() && in_conflict++ == 0) first_conflict = name(same->front(), *other);
+  if (repeated.count > 0) {
+    listing.notes.push_back(text::count_of(repeated.count, "picture") +
+                            " listed more than once; first: " + name(repeated.first, repeated.second));
   }
-  listing.notes.push_back(text::count_of(static_cast<int64_t>(groups.size()), "picture") +
-                          " listed more than once; first: " + name((*groups[0])[0], (*groups[0])[1]));
-  if (in_conflict > 0) {
-    listing.notes.push_back(text::count_of(in_conflict, "picture") +
-                            " under two labels or splits; first: " + first_conflict);
+  if (in_conflict.count > 0) {
+    listing.warnings.push_back(
+        text::count_of(in_conflict.count, "picture") +
+        " under two labels or in two splits; first: " + name(in_conflict.first, in_conflict.second));
   }
 }
 

@@ -11,9 +11,9 @@ namespace engraft::data {
 /// "a.jpg (lines 2 and 5)" or "train/cat/a.jpg and val/cat/b.jpg": how two samples are named together.
 using PairName = std::function<std::string(size_t, size_t)>;
 
-/// Adds notes about files that several samples name, by whatever path or link (one device and inode), and apart from
-/// these about files under two labels or splits. To be called once splits are settled. Equal bytes in two files are
+/// Adds a note about files that several samples name, by whatever path or link (one device and inode), and a warning
+/// about those under two labels or in two splits. To be called once splits are settled. Equal bytes in two files are
 /// not looked for.
-void note_duplicates(Listing& listing, const PairName& name);
+void find_duplicates(Listing& listing, const PairName& name);
 
 }  // namespace engraft::data

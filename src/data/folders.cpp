@@ -59,9 +59,11 @@ class FolderListing {
     if (listing_.samples.empty()) throw DataError(no_pictures());
     if (hash_) split_by_hash(listing_, options_);
     if (listing_.kind != "flat") resolve_labels(listing_, options_, root_, [this](size_t i) { return place_of(i); });
-    note_duplicates(listing_, [this](size_t i, size_t j) {
-      return listing_.samples[i].image_path + " and " + listing_.samples[j].image_path;
-    });
+    if (listing_.kind != "flat") {
+      find_duplicates(listing_, [this](size_t i, size_t j) {
+        return listing_.samples[i].image_path + " and " + listing_.samples[j].image_path;
+      });
+    }
     const Names left_out = walker_.notes();
     listing_.notes.insert(listing_.notes.end(), left_out.begin(), left_out.end());
     return std::move(listing_);

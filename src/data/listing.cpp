@@ -50,6 +50,11 @@ Listing list_data(const std::string& path, const ListingOptions& options) {
   return list_file_of_paths(path, options);
 }
 
+void tell(const Listing& listing, Reporter& reporter) {
+  for (const std::string& note : listing.notes) reporter.note(note);
+  for (const std::string& warning : listing.warnings) reporter.warn(warning);
+}
+
 std::vector<int64_t> rows_of(const Listing& listing, std::string_view split) {
   std::vector<int64_t> rows;
   for (size_t i = 0; i < listing.samples.size(); ++i) {

@@ -5,6 +5,9 @@
 #include <string_view>
 #include <vector>
 
+#include "base/report.h"
+#include "data/data_options.h"
+
 namespace engraft::data {
 
 /// One picture as the data set names it. Nothing here says that the file can be decoded.
@@ -41,10 +44,9 @@ struct Listing {
   bool test_is_validation = false;
   /// What a user should know, a line each: what was left out, which folder serves as validation, duplicates, …
   std::vector<std::string> notes;
+  /// What may make results wrong, a line each.
+  std::vector<std::string> warnings;
 };
-
-/// Share of the pictures that goes to validation where nothing says another.
-inline constexpr double kValFraction = 0.2;
 
 struct ListingOptions {
   /// Share of the pictures that go to validation where the data set itself does not say. In [0, 1).
@@ -74,9 +76,9 @@ struct ListingOptions {
 /// by 2^32, are below `val_fraction`; else "train". So a picture keeps its split when others come or go.
 ///
 /// Everything below a class folder belongs to the class. Symbolic links are followed, a link to a folder it stands in,
-/// however far above, is not. Notes name files that are listed more than once, under two labels, or in two splits.
-/// Names that begin with '.', `__MACOSX`, `Thumbs.db` and `desktop.ini` are passed over in silence; files whose
-/// extension is not a picture's (see is_picture_name) are left out and counted in the notes.
+/// however far above, is not. A file that class folders or a manifest list more than once is noted, and warned of under
+/// two labels or in two splits. Names that begin with '.', `__MACOSX`, `Thumbs.db` and `desktop.ini` are passed over in
+/// silence; files whose extension is not a picture's (see is_picture_name) are left out and counted in the notes.
 ///
 /// Throws DataError, on one line, for a path that does not exist or cannot be read, no pictures, a missing column, an
 /// unknown split, a manifest or list none of whose pictures exists; with `labels_required` also for a source without
@@ -88,6 +90,9 @@ Listing list_data(const std::string& path, const ListingOptions& options);
 /// The pictures at `paths` in their order, without labels, as kind "list": each relative to `root` or absolute.
 /// For paths given on the command line or on standard input. Throws DataError when there are none.
 Listing list_paths(const std::vector<std::string>& paths, const std::string& root);
+
+/// Hands notes and warnings on.
+void tell(const Listing& listing, Reporter& reporter);
 
 /// Rows (indices into Listing::samples) of one split, in order.
 std::vector<int64_t> rows_of(const Listing& listing, std::string_view split);

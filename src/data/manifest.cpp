@@ -162,7 +162,7 @@ Listing list_manifest(const std::string& path, const ListingOptions& options) {
     split_by_hash(listing, options);
   }
   resolve_labels(listing, options, path, [&](size_t i) { return text::cat(path, ":", lines[i]); });
-  note_duplicates(listing, [&](size_t i, size_t j) {
+  find_duplicates(listing, [&](size_t i, size_t j) {
     return text::cat(listing.samples[i].image_path, " (lines ", lines[i], " and ", lines[j], ")");
   });
   return listing;

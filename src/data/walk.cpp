@@ -50,16 +50,20 @@ FolderContents Walker::level(const std::string& relative) const {
 }
 
 FolderContents Walker::tree(const std::string& relative) {
-  // Folders above the root count as well: a link to one of them would bring in all there is.
+  std::vector<FolderId> above = folders_above(relative);
+  return descend(relative, above);
+}
+
+std::vector<Walker::FolderId> Walker::folders_above(const std::string& relative) const {
   std::vector<FolderId> above;
   std::error_code error;
-  const fs::path start = fs::canonical(absolute(relative), error);
-  for (fs::path folder = start; !error && folder != folder.root_path();) {
+  fs::path folder = fs::canonical(absolute(relative), error);
+  while (!error && folder != folder.root_path()) {
     folder = folder.parent_path();
     struct stat info {};
     if (::stat(folder.c_str(), &info) == 0) above.emplace_back(info.st_dev, info.st_ino);
   }
-  return descend(relative, above);
+  return above;
 }
 
 FolderContents Walker::read(const std::string& relative, std::vector<std::string>& others) const {
@@ -93,6 +97,11 @@ FolderContents Walker::descend(const std::string& relative, std::vector<FolderId
     loops_.push_back(relative);
     return {};
   }
+  const size_t depth = above.size();
+  std::error_code unknown;
+  if (fs::is_symlink(absolute(relative), unknown)) {
+    for (const FolderId& folder : folders_above(relative)) above.push_back(folder);
+  }
   above.push_back(id);
   std::vector<std::string> others;
   FolderContents out = read(relative, others);
@@ -101,7 +110,7 @@ FolderContents Walker::descend(const std::string& relative, std::vector<FolderId
     const FolderContents below = descend(path_in(relative, name), above);
     out.pictures.insert(out.pictures.end(), below.pictures.begin(), below.pictures.end());
   }
-  above.pop_back();
+  above.resize(depth);
   return out;
 }
 

@@ -33,6 +33,9 @@ class Walker {
   using FolderId = std::pair<uint64_t, uint64_t>;  // device, inode
   /// Also gives the files that are not pictures.
   FolderContents read(const std::string& relative, std::vector<std::string>& others) const;
+  /// All folders that really hold `relative`, up to the root of the file system: a link to one of them would bring in
+  /// all there is.
+  std::vector<FolderId> folders_above(const std::string& relative) const;
   FolderContents descend(const std::string& relative, std::vector<FolderId>& above);
   void leave_out(const std::string& relative);
   std::string absolute(const std::string& relative) const { return relative.empty() ? root_ : root_ + "/" + relative; }

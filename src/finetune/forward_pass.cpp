@@ -14,9 +14,8 @@
 
 namespace engraft::finetune {
 
-int64_t batch_shape(int64_t wanted, int64_t rows, const image::Preprocessing& preprocessing) {
-  constexpr int64_t kDefaultBatch = 32;
-  const int64_t batch = std::min(wanted, std::max(rows, kDefaultBatch));
+int64_t batch_shape(int64_t wanted, const data::Listing& listing, const image::Preprocessing& preprocessing) {
+  const int64_t batch = std::min(wanted, std::max(static_cast<int64_t>(listing.samples.size()), data::kDefaultBatch));
   constexpr double kBytesPerValue = 3 * sizeof(uint8_t) + sizeof(float);
   const double needed = static_cast<double>(batch) * preprocessing.size_px * preprocessing.size_px * 3 * kBytesPerValue;
   const double memory = static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));

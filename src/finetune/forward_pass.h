@@ -43,10 +43,11 @@ std::vector<BadPicture> check_pictures(const data::Listing& listing, const std::
                                        const engine::EngineOptions& shape, const PassOptions& options,
                                        Reporter& reporter);
 
-/// How many pictures go through a network at a time: `wanted`, but not more than there are `rows`, where that is more
-/// than a default batch (32); small sets run in the shape of large ones, and give their bits. Throws UsageError where
-/// the pictures of one batch alone, three times as bytes and once as float32, would fill this machine's memory.
-int64_t batch_shape(int64_t wanted, int64_t rows, const image::Preprocessing& preprocessing);
+/// How many pictures go through a network at a time: `wanted`, but not more than `listing` has, whatever their split,
+/// where that is more than a default batch. Every command runs the same data in the same shape, and small sets run in
+/// that of large ones. Throws UsageError where the pictures of one batch alone, three times as bytes and once as
+/// float32, would fill this machine's memory.
+int64_t batch_shape(int64_t wanted, const data::Listing& listing, const image::Preprocessing& preprocessing);
 
 /// The loader's function for a listing: reads, decodes and prepares the picture of a row.
 data::LoadFunction picture_loader(const data::Listing& listing, const image::Preprocessing& preprocessing);

@@ -4,10 +4,12 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "base/errors.h"
 #include "base/text.h"
+#include "data/digest.h"
 #include "finetune/judge.h"
 #include "finetune/setup.h"
 #include "finetune/stages.h"
@@ -64,7 +66,9 @@ std::string compose(const Setup& setup) {
   spec.loss = model::loss_from_text(setup.options.loss);
   spec.preprocessing = setup.backbone.preprocessing;
   spec.classes = setup.listing.classes;
-  if (setup.listing.is_split_by_hash) spec.val_fraction = setup.options.val_fraction;
+  if (setup.listing.is_split_by_hash) {
+    spec.hash_split = model::HashSplit{setup.options.val_fraction, data::paths_digest(setup.listing, "train")};
+  }
   model::FreezePlan ever;  // every block that learned in some stage
   for (const StagePlan& stage : setup.stages) {
     ever.learning.insert(ever.learning.end(), stage.freeze.learning.begin(), stage.freeze.learning.end());
@@ -74,22 +78,36 @@ std::string compose(const Setup& setup) {
   return model::compose_model(spec, setup.head);
 }
 
+/// Pictures that were readable when the run began are expected to stay so.
+void require_readable(const std::vector<BadPicture>& bad) {
+  if (bad.empty()) return;
+  throw DataError(bad.front().image_path +
+                  ": was readable at the start of the run and is not any more: " + bad.front().reason);
+}
+
+Judged judge_readable(const Setup& setup, const model::Artifact& artifact, const std::vector<int64_t>& rows,
+                      const std::string& what, Reporter& reporter) {
+  Judged judged = judge(artifact, setup.listing, rows, setup.engine_options, pass(setup, what), reporter);
+  require_readable(judged.bad);
+  return judged;
+}
+
 /// The reloaded file's logits of the first validation pictures against those of what is in memory.
-double compare_with_memory(const Setup& setup, const model::Artifact& artifact) {
+double compare_with_memory(const Setup& setup, const Judged& reloaded) {
   const auto count = std::min(setup.engine_options.batch_size, static_cast<int64_t>(setup.val_rows.size()));
   const std::vector<int64_t> rows(setup.val_rows.begin(), setup.val_rows.begin() + count);
   const auto engine = engine::make_torch_engine(setup.body, "forward", setup.engine_options);
   at::Tensor memory;
   SilentReporter silent;
-  forward_pass(
+  const auto bad = forward_pass(
       setup.listing, rows, *engine, pass(setup, "comparing"),
       [&](const std::vector<int64_t>&, const std::vector<at::Tensor>& outputs) {
         c10::NoGradGuard no_grad;
         memory = setup.head.forward(model::pooled(outputs.front(), setup.pool)).to(at::kCPU);  // [B, K]
       },
       silent);
-  const Judged reloaded = judge(artifact, setup.listing, rows, setup.engine_options, pass(setup, "comparing"), silent);
-  const at::Tensor file = at::tensor(reloaded.logits).view({-1, reloaded.width});
+  require_readable(bad);
+  const at::Tensor file = at::tensor(reloaded.logits).view({-1, reloaded.width}).narrow(0, 0, count);
   const double difference = tensor::relative_difference(file, memory);
   if (!(difference <= kMostDifference)) {
     throw SystemError(text::cat("model.pt differs from the trained network by ", difference, " (relative, at most ",
@@ -98,28 +116,37 @@ double compare_with_memory(const Setup& setup, const model::Artifact& artifact) 
   return difference;
 }
 
-/// What a model says of pictures all of which were readable before.
-Judged judge_readable(const Setup& setup, const model::Artifact& artifact, const std::vector<int64_t>& rows,
-                      const std::string& what, Reporter& reporter) {
-  Judged judged = judge(artifact, setup.listing, rows, setup.engine_options, pass(setup, what), reporter);
-  if (judged.bad.empty()) return judged;
-  throw DataError(judged.bad.front().image_path +
-                  ": was readable at the start of the run and is not any more: " + judged.bad.front().reason);
-}
-
 std::string result_text(const char* what, const stats::Classification& result, const char* pictures) {
   return text::cat(what, "top1 ", text::fixed(100 * result.top1, 2), " %, loss ", text::fixed(result.loss, 4), " on ",
                    result.rows, pictures);
 }
+
+/// Takes model.pt away again unless it was found good.
+class Provisional {
+ public:
+  explicit Provisional(std::string path) : path_(std::move(path)) {}
+  ~Provisional() {
+    std::error_code unknown;
+    if (!path_.empty()) std::filesystem::remove(path_, unknown);
+  }
+  Provisional(const Provisional&) = delete;
+  Provisional& operator=(const Provisional&) = delete;
+  void keep() { path_.clear(); }
+
+ private:
+  std::string path_;
+};
 
 /// All that follows from model.pt as it was reloaded: predictions, result.json, the summary's last lines.
 TrainResult finish(const Setup& setup, const std::vector<StageOutcome>& stages, const store::RunFolder& folder,
                    const Stopwatch& watch, Reporter& reporter) {
   const std::string bytes = compose(setup);
   folder.write_text("model.pt", bytes);
+  Provisional model_file(folder.file("model.pt"));
   const model::Artifact artifact = model::load_artifact(folder.file("model.pt"), setup.options.compute.trust);
-  const double difference = compare_with_memory(setup, artifact);
   const Judged judged = judge_readable(setup, artifact, setup.val_rows, "validating model.pt", reporter);
+  const double difference = compare_with_memory(setup, judged);
+  model_file.keep();
   folder.write_text("predictions.csv", predictions_csv(setup.listing, judged, setup.listing.classes));
   if (!setup.skipped.empty()) folder.write_text("skipped.csv", skipped_csv(setup.skipped));
 

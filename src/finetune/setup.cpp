@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <unordered_set>
 
 #include "base/errors.h"
 #include "base/text.h"
@@ -35,14 +36,13 @@ DataError no_validation(const data::Listing& listing, const TrainOptions& option
                                text::count_of(static_cast<int64_t>(listing.samples.size()), "picture"),
                                " falls into --val-fraction ", text::shortest(options.val_fraction), "; raise it"));
   }
-  if (listing.kind == "manifest") return DataError(path + ": no validation pictures: no row has the split val");
   return DataError(path + ": no validation pictures: the validation folder holds none; fill it, or remove it and a " +
                    "part of train/ is split off (--val-fraction)");
 }
 
 data::Listing list_training(const TrainOptions& options, Reporter& reporter) {
   data::Listing listing = data::list_data(options.data.data, {options.val_fraction, true, {}});
-  for (const std::string& note : listing.notes) reporter.note(note);
+  data::tell(listing, reporter);
   check_classes(listing.classes);
   if (options.loss == "sigmoid" && listing.classes.size() != 2) {
     throw UsageError(
@@ -84,8 +84,7 @@ Setup set_up(const TrainOptions& options, Reporter& reporter) {
   std::vector<StagePlan> stages = plan_stages(options, body, tap);
   const std::string batch_problem = graph::check_batch(body, model::probe_input(backbone.preprocessing, 1));
   if (!batch_problem.empty()) throw ModelError(options.backbone + ": " + batch_problem);
-  const int64_t most_rows = static_cast<int64_t>(std::max({train_rows.size(), val_rows.size(), test_rows.size()}));
-  const int64_t batch = batch_shape(options.data.batch, most_rows, backbone.preprocessing);
+  const int64_t batch = batch_shape(options.data.batch, listing, backbone.preprocessing);
 
   const model::Pool pool = model::pool_from_text(options.pool);
   const at::Tensor map = engine::run_grey(body, backbone.preprocessing).front();  // [1, C, H, W]
@@ -125,6 +124,7 @@ io::Json resolved_json(const Setup& setup) {
   io::Json resolved = {{"backbone_sha256", setup.backbone.sha256},
                        {"tap", setup.tap},
                        {"preprocessing", model::to_json(setup.backbone.preprocessing)},
+                       {"batch", setup.engine_options.batch_size},
                        {"platform", tensor::platform_text()},
                        {"device", setup.device.str()}};
   resolved["stages"] = io::Json::array();
@@ -142,13 +142,21 @@ void drop_bad(Setup& setup, const std::vector<BadPicture>& bad, Reporter& report
                               "; mend or remove them, or go on without them by --skip-bad"));
   }
   setup.skipped.insert(setup.skipped.end(), bad.begin(), bad.end());
-  const auto is_bad = [&](int64_t row) {
-    return std::any_of(bad.begin(), bad.end(), [&](const BadPicture& picture) { return picture.row == row; });
-  };
+  std::unordered_set<int64_t> bad_rows;
+  for (const BadPicture& picture : bad) bad_rows.insert(picture.row);
+  const auto is_bad = [&](int64_t row) { return bad_rows.count(row) > 0; };
   for (std::vector<int64_t>* rows : {&setup.train_rows, &setup.val_rows, &setup.test_rows}) {
     rows->erase(std::remove_if(rows->begin(), rows->end(), is_bad), rows->end());
   }
   if (setup.train_rows.empty() || setup.val_rows.empty()) throw DataError(path + ": no readable pictures are left");
+  std::vector<bool> is_left(setup.listing.classes.size(), false);
+  for (const int64_t row : setup.train_rows) {
+    is_left[static_cast<size_t>(setup.listing.samples[static_cast<size_t>(row)].label)] = true;
+  }
+  for (size_t k = 0; k < is_left.size(); ++k) {
+    if (!is_left[k])
+      throw DataError(path + ": class '" + setup.listing.classes[k] + "': no readable training picture is left");
+  }
 }
 
 }  // namespace engraft::finetune

@@ -45,7 +45,7 @@ Setup set_up(const TrainOptions& options, Reporter& reporter);
 io::Json resolved_json(const Setup& setup);
 
 /// Warns of every bad picture and takes them out of the rows; throws DataError where --skip-bad is not given, or no
-/// training or validation picture is left.
+/// training picture of some class or no validation picture is left.
 void drop_bad(Setup& setup, const std::vector<BadPicture>& bad, Reporter& reporter);
 
 }  // namespace engraft::finetune

@@ -32,7 +32,8 @@ struct StageOutcome {
 /// something frozen moved.
 StageOutcome train_head(Setup& setup, const Features& features, store::RunFolder& folder, Reporter& reporter);
 
-/// Trains what `stage` unfreezes, and the head, from where they are, with the trunk on the fly. The rest as train_head.
+/// Trains what `stage` unfreezes, and the head, from where they are, with the trunk on the fly. The rest as
+/// train_head; throws also DataError for a picture that cannot be read any more, ModelError where trunk or top fail.
 StageOutcome train_stage(Setup& setup, const StagePlan& stage, store::RunFolder& folder, Reporter& reporter);
 
 }  // namespace engraft::finetune

@@ -65,7 +65,7 @@ struct TrainOptions {
   std::string select = "best";
   int64_t seed = 42;
   bool skip_bad = false;
-  double val_fraction = 0.2;
+  double val_fraction = data::kValFraction;
   data::DataOptions data;
   image::PreprocessingFlags preprocessing;
   engine::ComputeOptions compute;

@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/errors.h"
@@ -33,14 +32,6 @@ at::Tensor self_test_logits(const torch::jit::Module& given, const image::Prepro
 }
 
 }  // namespace
-
-std::string weights_digest(const torch::jit::Module& module) {
-  std::vector<tensor::NamedTensor> tensors;
-  for (const auto& item : module.named_parameters(true)) tensors.push_back({item.name, item.value});
-  for (const auto& item : module.named_buffers(true)) tensors.push_back({item.name, item.value});
-  std::sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
-  return tensor::digest(tensors);
-}
 
 io::Json self_test(const torch::jit::Module& module, const image::Preprocessing& preprocessing) {
   const at::Tensor logits = self_test_logits(module, preprocessing, kSelfTestSeed);
@@ -76,9 +67,10 @@ Artifact load_artifact(const std::string& path, bool trust) {
     about.at("classes").get_to(out.classes);
     out.loss = loss_from_text(about.at("loss").get<std::string>());
     out.preprocessing = preprocessing_from_json(about.at("preprocessing"), where);
-    if (about.contains("val_fraction")) out.val_fraction = about.at("val_fraction").get<double>();
-    if (about.at("weights_xxh3").get<std::string>() != weights_digest(out.module)) {
-      throw ModelError(path + ": its weights are not those it was saved with: the file is damaged or was changed");
+    if (about.contains("hash_split")) {
+      const io::Json& split = about.at("hash_split");
+      out.hash_split =
+          HashSplit{split.at("val_fraction").get<double>(), split.at("train_paths_xxh3").get<std::string>()};
     }
     const std::vector<float> recorded = about.at("self_test").at("logits").get<std::vector<float>>();
     const at::Tensor found =

@@ -19,21 +19,18 @@ struct Artifact {
   std::vector<std::string> classes;
   image::Preprocessing preprocessing;
   Loss loss = Loss::kSoftmax;
-  /// The part of the training data that the hash rule held out; none where the data had splits of their own.
-  std::optional<double> val_fraction;
+  /// None where the training data had splits of their own.
+  std::optional<HashSplit> hash_split;
   /// All of engraft.json, as text.
   std::string about_json;
 };
 
-/// Loads a model.pt after the audit, checks its format and the digest of its weights, and runs its self-test (at most
-/// 1e-3 from what was recorded, relative to the largest logit). Throws ModelError naming what is wrong.
+/// Loads a model.pt after the audit, checks its format and runs its self-test (at most 1e-3 from what was recorded,
+/// relative to the largest logit). Throws ModelError naming what is wrong.
 Artifact load_artifact(const std::string& path, bool trust);
 
 /// True when the archive holds an engraft.json of a model rather than of a backbone.
 bool is_model_json(const std::string& archive_json);
-
-/// tensor::digest of all parameters and buffers, sorted by name.
-std::string weights_digest(const torch::jit::Module& module);
 
 /// The record of a self-test: logits of `module` on one picture drawn from a counter stream,
 /// {"seed": s, "logits": [...]}. Float32, on the module's device.

@@ -10,6 +10,7 @@
 #include "base/random.h"
 #include "base/text.h"
 #include "graph/audit.h"
+#include "graph/intact.h"
 #include "graph/probe.h"
 #include "graph/reason.h"
 #include "io/digest.h"
@@ -25,6 +26,10 @@ Script load_script(const std::string& path, bool trust, std::shared_ptr<torch::j
                      text::count_of(static_cast<int64_t>(findings.size()), "problem") + ", first " +
                      text::cat(findings.front().record, ":", findings.front().line, ": ", findings.front().what) +
                      "; --trust loads it all the same");
+  }
+  const std::string damaged = graph::first_damaged_record(path);
+  if (!damaged.empty()) {
+    throw ModelError(path + ": is damaged: record '" + damaged + "' does not have the bytes it was saved with");
   }
   torch::jit::ExtraFilesMap extra{{"engraft.json", ""}};
   try {

@@ -22,6 +22,13 @@ std::string to_text(Pool pool);
 /// Average and maximum are over H and W; a [B, D] input passes through; kNone changes nothing.
 at::Tensor pooled(const at::Tensor& feature_map, Pool pool);
 
+/// How the hash rule split the training data, for whoever judges the model on them.
+struct HashSplit {
+  double val_fraction = 0;
+  /// data::paths_digest of the training split.
+  std::string train_paths_xxh3;
+};
+
 struct GraftSpec {
   std::string backbone_path;
   bool trust = false;
@@ -30,8 +37,8 @@ struct GraftSpec {
   Loss loss = Loss::kSoftmax;
   image::Preprocessing preprocessing;
   std::vector<std::string> classes;
-  /// The part of the training data that the hash rule held out; none where the data had splits of their own.
-  std::optional<double> val_fraction;
+  /// None where the data had splits of their own.
+  std::optional<HashSplit> hash_split;
   /// Tensors of the extracted backbone that training changed; the others are as in the file.
   std::vector<tensor::NamedTensor> trained;
   /// Of the backbone file; recorded in engraft.json.
@@ -41,8 +48,7 @@ struct GraftSpec {
 /// The one-file model as the bytes of a TorchScript archive:
 ///   forward(x)            float32 [B, 3, H, W], normalised -> logits [B, K]
 ///   from_pixels(pixels)   uint8 [B, H, W, 3] -> scores [B, K] (sigmoid: [B, 1])
-/// with engraft.json inside (models/README.md: "engraft-model"), which holds preprocessing, classes, a digest of the
-/// weights and a self-test.
+/// with engraft.json inside (models/README.md: "engraft-model"), which holds preprocessing, classes and a self-test.
 /// Composed in a CompilationUnit of its own from the backbone file, so the same inputs give the same bytes whatever
 /// else the process did. Throws ModelError.
 std::string compose_model(const GraftSpec& spec, const Head& head);

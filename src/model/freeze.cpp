@@ -72,7 +72,12 @@ FreezePlan plan_freeze(const std::string& unfreeze, const std::vector<std::strin
   if (unfreeze == "all") {
     learns.assign(blocks.size(), true);
   } else if (text::starts_with(unfreeze, "last:")) {
-    const auto counts = [&](size_t i) { return has_parameters.empty() || has_parameters[i]; };
+    // A block called twice counts once, at its last call.
+    const auto counts = [&](size_t i) {
+      const auto again = [&](const std::string& later) { return block_path(later) == block_path(blocks[i]); };
+      if (std::any_of(blocks.begin() + static_cast<std::ptrdiff_t>(i) + 1, blocks.end(), again)) return false;
+      return has_parameters.empty() || has_parameters[i];
+    };
     int64_t most = 0;
     for (size_t i = 0; i < blocks.size(); ++i) most += counts(i) ? 1 : 0;
     const auto count = text::to_int(unfreeze.substr(5));

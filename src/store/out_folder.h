@@ -4,7 +4,7 @@
 
 namespace engraft::store {
 
-/// Throws UsageError, naming `folder` and what it holds (a run, a feature store, either finished or not, or something
+/// Throws UsageError, naming `folder` and what it holds (a feature store, a run, finished or not, or something
 /// else), unless it is free to be written to: not there yet, or empty. To be asked before any work.
 void require_free_folder(const std::string& folder);
 

@@ -142,9 +142,13 @@ TEST_CASE("evaluate splits by hash as the training did, and says where it does n
   CHECK(same.err.find("warning") == std::string::npos);
   const Outcome other = engraft_in(folder, "evaluate --model hashed/model.pt --json --val-fraction 0.8" + data);
   CHECK(io::parse_json(other.out, "stdout")["rows"] > result["rows"]);
-  CHECK(other.err.find("warning: the model was trained with --val-fraction 0.4") != std::string::npos);
-  CHECK(engraft_in(folder, "evaluate --model run/model.pt" + data).err.find("had splits of their own") !=
-        std::string::npos);
+  const std::string warning = "warning: split by hash, and not as in the model's training";
+  CHECK(other.err.find(warning) != std::string::npos);
+  CHECK(engraft_in(folder, "evaluate --model run/model.pt" + data).err.find(warning) != std::string::npos);
+  // The same pictures by other paths fall into other splits.
+  std::filesystem::create_directories(folder + "/outer");
+  std::filesystem::create_directory_symlink(folder + "/ex/pictures/train", folder + "/outer/train");
+  CHECK(engraft_in(folder, "evaluate --model hashed/model.pt --data outer").err.find(warning) != std::string::npos);
   CHECK(engraft_in(folder, "evaluate --model run/model.pt --split all --quiet" + data).err.empty());
 }
 
@@ -184,6 +188,10 @@ TEST_CASE("predict names files, folders and lists, skips what it cannot read and
   CHECK(io::read_file(folder + "/skipped.csv").find("bad.jpg,") != std::string::npos);
   CHECK(engraft_in(folder, "predict --model run/model.pt --max-bad 1 --quiet - < list.txt").code == 0);
 
+  const Outcome nowhere = engraft_in(folder, "predict --model run/model.pt --skipped none/s.csv bad.jpg");
+  CHECK(nowhere.code == 1);
+  CHECK(nowhere.out.empty());  // said before the work
+
   // A pipe that nobody writes to, an endless device, a line of spaces, a name that is not UTF-8.
   REQUIRE(::mkfifo((folder + "/pipe.jpg").c_str(), 0600) == 0);
   std::filesystem::copy(folder + "/ex/pictures/val/checks/0000.jpg", folder + "/caf\xE9.jpg");
@@ -194,6 +202,7 @@ TEST_CASE("predict names files, folders and lists, skips what it cannot read and
   CHECK(odd.err.find("/dev/zero: ") != std::string::npos);
   CHECK(std::count(odd.err.begin(), odd.err.end(), '\n') == 2);
   CHECK(io::parse_json(odd.out, "stdout")["image_path"] == "caf\xEF\xBF\xBD.jpg");
+  CHECK(engraft_in(folder, "embed --backbone ex/tiny.pt --data odd.txt --out odd --quiet").code == 5);
 }
 
 TEST_CASE("embed writes a store of several taps, and inspect reads it", "[cli]") {
@@ -216,10 +225,12 @@ TEST_CASE("embed writes a store of several taps, and inspect reads it", "[cli]")
 TEST_CASE("a signal stops a run with its exit code", "[cli]") {
   const std::string folder = example().path();
   for (const auto& [name, code] : {std::pair<std::string, int>{"TERM", 75}, {"INT", 130}, {"HUP", 75}}) {
-    const std::string command = "cd '" + folder + "' && timeout --preserve-status -s " + name +
-                                " 3 '" ENGRAFT_PROGRAM
-                                "' train --backbone ex/tiny.pt --data ex/pictures --out stopped-" +
-                                name + " --epochs 1000000 --quiet --device cpu 2>.err";
+    // The signal comes once the run has metrics to leave behind.
+    const std::string out = "stopped-" + name;
+    const std::string command = "cd '" + folder +
+                                "'; '" ENGRAFT_PROGRAM "' train --backbone ex/tiny.pt --data ex/pictures --out " + out +
+                                " --epochs 1000000 --quiet --device cpu 2>.err & for i in $(seq 600); do [ -f " + out +
+                                "/metrics.jsonl ] && break; sleep 0.1; done; kill -" + name + " $!; wait $!";
     CHECK(WEXITSTATUS(std::system(command.c_str())) == code);
     CHECK(io::read_file(folder + "/.err").find("stopped by a signal") != std::string::npos);
     CHECK(engraft_in(folder, "train --backbone ex/tiny.pt --data ex/pictures --out stopped-" + name)

@@ -171,6 +171,10 @@ TEST_CASE("bad pictures are named; with skip_bad the run goes on without them", 
   const io::Json result = bench.train("skipped");
   CHECK(result["skipped"] == 1);
   CHECK(bench.bytes("skipped", "skipped.csv").find("train/red/cut.png,") != std::string::npos);
+  for (const auto& picture : std::filesystem::directory_iterator(bench.folder / "data/train/red")) {
+    test::put_file(picture.path().string(), "no picture");
+  }
+  CHECK_THROWS_WITH(bench.train("empty"), Catch::Contains("class 'red': no readable training picture is left"));
 }
 
 TEST_CASE("a frozen norm that stood in train mode while weights moved fails the proof", "[module]") {
@@ -200,19 +204,25 @@ TEST_CASE("a frozen norm that stood in train mode while weights moved fails the 
 TEST_CASE("a batch larger than the data costs what the data cost", "[module]") {
   Bench bench;
   bench.options.stage.clear();
-  bench.options.data.batch = 40;
-  bench.train("forty");
+  bench.options.data.batch = 51;  // 36 + 15 pictures
+  bench.train("all");
   bench.options.data.batch = 50000;
   bench.train("huge");
-  CHECK(bench.bytes("huge", "metrics.jsonl").size() > 0);
+  for (const char* name : {"model.pt", "metrics.jsonl", "predictions.csv"}) {
+    INFO(name);
+    CHECK(bench.bytes("huge", name) == bench.bytes("all", name));
+  }
 
   image::Preprocessing preprocessing;
   preprocessing.size_px = 299;
-  CHECK(finetune::batch_shape(32, 3, preprocessing) == 32);
-  CHECK(finetune::batch_shape(8, 3, preprocessing) == 8);
-  CHECK(finetune::batch_shape(4096, 244, preprocessing) == 244);
-  CHECK_THROWS_WITH(finetune::batch_shape(int64_t{1} << 40, int64_t{1} << 40, preprocessing),
-                    Catch::Contains("give a smaller --batch"));
+  data::Listing listing;
+  listing.samples.resize(3);
+  CHECK(finetune::batch_shape(32, listing, preprocessing) == 32);
+  CHECK(finetune::batch_shape(8, listing, preprocessing) == 8);
+  listing.samples.resize(244);
+  CHECK(finetune::batch_shape(4096, listing, preprocessing) == 244);
+  preprocessing.size_px = 1 << 20;
+  CHECK_THROWS_WITH(finetune::batch_shape(4096, listing, preprocessing), Catch::Contains("give a smaller --batch"));
 }
 
 TEST_CASE("what is wrong is said before anything is computed", "[module]") {
@@ -223,7 +233,7 @@ TEST_CASE("what is wrong is said before anything is computed", "[module]") {
     try {
       bench.train("x");
     } catch (const Error& error) {
-      CHECK_FALSE(std::filesystem::exists(bench.folder / "x/model.pt"));
+      CHECK_FALSE(std::filesystem::exists(bench.folder / "x"));
       return error.what();
     }
     return "no error";

@@ -4,8 +4,6 @@
 #include <c10/core/GradMode.h>
 
 #include <catch2/catch.hpp>
-#include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "base/errors.h"
 #include "graph/surgery.h"
@@ -35,7 +33,7 @@ model::GraftSpec make_spec(const std::string& folder) {
   spec.tap = "mixed_2";
   spec.preprocessing.size_px = 32;
   spec.classes = {"ants", "bees", "cats"};
-  spec.val_fraction = 0.3;
+  spec.hash_split = model::HashSplit{0.3, "0123"};
   return spec;
 }
 
@@ -95,20 +93,28 @@ TEST_CASE("what is not a model, and a model whose weights were changed, are refu
   CHECK_THROWS_WITH(model::load_artifact(spec.backbone_path, false), Catch::Contains("not a model of engraft"));
   io::write_file(folder / "model.pt", model::compose_model(spec, make_head(3)));
   CHECK_THROWS_WITH(model::load_backbone({folder / "model.pt", false, {}, true}), Catch::Contains("not a backbone"));
-
-  // The least bit of one weight, which no logit shows.
+  CHECK(model::load_artifact(folder / "model.pt", false).hash_split->train_paths_xxh3 == "0123");
   model::Script script = model::load_script(folder / "model.pt", false);
-  const at::Tensor weight = *script.module.parameters(true).begin();
-  weight.mutable_data_ptr<float>()[0] = std::nextafter(weight.const_data_ptr<float>()[0], 1e9F);
-  script.module.save(folder / "changed.pt", {{"engraft.json", script.archive_json}});
-  CHECK_THROWS_WITH(model::load_artifact(folder / "changed.pt", false), Catch::Contains("damaged or was changed"));
-
-  // Other weights with their own digest: another network under the record of the first.
   for (const at::Tensor& parameter : script.module.parameters(true)) parameter.detach().mul_(1.1);
-  io::Json about = io::parse_json(script.archive_json, "engraft.json");
-  about["weights_xxh3"] = model::weights_digest(script.module);
-  script.module.save(folder / "other.pt", {{"engraft.json", about.dump()}});
-  CHECK_THROWS_WITH(model::load_artifact(folder / "other.pt", false), Catch::Contains("the self-test fails"));
+  script.module.save(folder / "changed.pt", {{"engraft.json", script.archive_json}});
+  CHECK_THROWS_WITH(model::load_artifact(folder / "changed.pt", false), Catch::Contains("the self-test fails"));
+}
+
+TEST_CASE("one flipped bit in any record is refused", "[module]") {
+  test::TempFolder folder;
+  const std::string good = model::compose_model(make_spec(folder.path()), make_head(3));
+  const torch::jit::Module module = model::load_script(make_spec(folder.path()).backbone_path, false).module;
+  const at::Tensor weight = module.attr("stem").toModule().attr("conv").toModule().attr("weight").toTensor();
+  const std::string first_weight(static_cast<const char*>(weight.const_data_ptr()), 8);
+  for (const std::string& place : {first_weight, std::string("\"bees\"")}) {
+    const size_t at = good.find(place);
+    REQUIRE(at != std::string::npos);
+    std::string bytes = good;
+    bytes[at + 1] = static_cast<char>(bytes[at + 1] ^ 1);  // in a weight: the least bit but eight of its fraction
+    io::write_file(folder / "flipped.pt", bytes);
+    CHECK_THROWS_WITH(model::load_artifact(folder / "flipped.pt", false),
+                      Catch::Contains("does not have the bytes it was saved with"));
+  }
 }
 
 TEST_CASE("a tap is a block, and the default is the last one with a map", "[module]") {

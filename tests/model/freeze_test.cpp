@@ -48,6 +48,9 @@ TEST_CASE("last:N counts the blocks that have something to learn", "[unit]") {
   CHECK(model::plan_freeze("last:2", blocks, has_parameters).first_learning == 2);
   CHECK(model::plan_freeze("last:3", blocks, has_parameters).first_learning == 0);
   CHECK_THROWS_WITH(model::plan_freeze("last:4", blocks, has_parameters), Catch::Contains("N from 1 to 3"));
+  CHECK(model::plan_freeze("last:2", {"stem", "x#1", "y", "x#2"}, {true, true, true, true}).learning ==
+        Names{"x#1", "y", "x#2"});
+  CHECK_THROWS_WITH(model::plan_freeze("last:3", {"x#1", "y", "x#2"}), Catch::Contains("N from 1 to 2"));
   const torch::jit::Module body = graph::extract(test::small_net(), {"mixed_2"});
   CHECK(model::with_parameters(body, {"stem", "mixed_1", "none"}) == std::vector<bool>{true, true, false});
 }
