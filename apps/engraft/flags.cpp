@@ -24,10 +24,12 @@ std::string with_dashes(const std::string& argument) {
 /// A name with a slash or ending in .toml is a file.
 void apply_config(options::Schema& schema, const std::string& name) {
   if (name.find('/') == std::string::npos && !text::ends_with(name, ".toml")) {
-    throw UsageError("--config " + name + ": no recipe of this name is built in; a file has a slash or ends in .toml");
+    throw UsageError("--config " + name +
+                     ": no recipe of this name is built in; a file has a slash or ends in .toml (./" + name + ")");
   }
   io::Json document = io::read_toml(name);
   document.erase("resolved");  // what a run.toml adds about a run; not options
+  if (document.contains("config")) throw UsageError(name + ": config: one file cannot name another");
   schema.apply(document, name);
 }
 

@@ -20,7 +20,7 @@ namespace {
 
 std::vector<store::TapShape> tap_shapes(const model::Backbone& backbone, const torch::jit::Module& body,
                                         const std::vector<std::string>& taps, model::Pool pool) {
-  const std::vector<at::Tensor> outputs = engine::run_grey(body, backbone.preprocessing);
+  const std::vector<at::Tensor> outputs = engine::run_grey(body, "forward", backbone.preprocessing);
   std::vector<store::TapShape> shapes;
   for (size_t t = 0; t < taps.size(); ++t) {
     const std::vector<int64_t> sizes = model::pooled(outputs[t], pool).sizes().vec();

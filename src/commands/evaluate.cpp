@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "commands/commands.h"
+#include "commands/outputs.h"
 #include "data/digest.h"
 #include "finetune/judge.h"
 #include "io/atomic_file.h"
@@ -13,19 +14,43 @@ namespace engraft::commands {
 
 namespace {
 
-/// The data as the model's training saw them: its classes, and where the hash rule splits, its fraction. Warns where
-/// the rule gives another split than the training's.
+/// The data as the model's training saw them: its classes, and where the hash rule splits, its fraction.
 data::Listing list_for(const model::Artifact& model, const EvaluateOptions& options, Reporter& reporter) {
-  const double recorded = model.hash_split ? model.hash_split->val_fraction : data::kValFraction;
+  const double recorded = model.training_data.val_fraction.value_or(data::kValFraction);
   data::Listing listing =
       data::list_data(options.data.data, {options.val_fraction.value_or(recorded), true, model.classes});
   data::tell(listing, reporter);
-  if (!listing.is_split_by_hash || options.split == "all" || options.split == "train") return listing;
-  if (model.hash_split && data::paths_digest(listing, "train") == model.hash_split->train_paths_xxh3) return listing;
-  reporter.warn(
-      "split by hash, and not as in the model's training (other paths, pictures or --val-fraction): if these are its "
-      "pictures, some that it learned from are judged here; --split all takes every picture");
   return listing;
+}
+
+/// What --split says, else val; but all where nothing but the hash rule makes a val, and the model's training did not
+/// go by it.
+std::string split_to_judge(const model::Artifact& model, const EvaluateOptions& options, const data::Listing& listing,
+                           Reporter& reporter) {
+  if (options.split) return *options.split;
+  const bool is_hash_ours = model.training_data.val_fraction || options.val_fraction;
+  if (!listing.is_split_by_hash || is_hash_ours) return "val";
+  reporter.note("no splits in these data, and the model's training had its own: all pictures are judged");
+  return "all";
+}
+
+/// Warns where pictures are judged that the model learned from, or may have.
+void warn_of_training_pictures(const model::Artifact& model, const data::Listing& listing,
+                               const std::vector<int64_t>& rows, const std::string& split, Reporter& reporter) {
+  if (split == "train" || split == "all") return;
+  const std::vector<std::string>& sample = model.training_data.path_sample;
+  const int64_t learned = data::count_sampled(listing, rows, sample);
+  if (learned > 0) {
+    reporter.warn(text::cat("the model learned from some of these pictures: of ", sample.size(),
+                            " training pictures whose paths it keeps, ", learned, " are judged here"));
+    return;
+  }
+  const bool are_same_paths = data::count_sampled(listing, data::rows_of(listing, "train"), sample) > 0;
+  if (!listing.is_split_by_hash || are_same_paths) return;
+  reporter.warn(
+      "split by hash, by other paths than in the model's training: if these are its pictures, some that it learned "
+      "from "
+      "are judged here; --split all takes every picture");
 }
 
 /// Rows of the wanted split. Where the data's test split serves as validation, it goes by both names.
@@ -83,8 +108,11 @@ ExitCode run(const EvaluateOptions& options, Session& session) {
   tensor::set_compute_threads(options.compute.threads);
   const model::Artifact model = model::load_artifact(options.model, options.compute.trust);
   const data::Listing listing = list_for(model, options, session.reporter);
-  const std::vector<int64_t> rows = rows_to_judge(listing, options.split, options.data.data);
+  const std::string split = split_to_judge(model, options, listing, session.reporter);
+  const std::vector<int64_t> rows = rows_to_judge(listing, split, options.data.data);
+  warn_of_training_pictures(model, listing, rows, split, session.reporter);
   const int64_t batch = finetune::batch_shape(options.data.batch, listing, model.preprocessing);
+  check_outputs({{"--predictions", options.predictions}, {"--skipped", options.skipped}}, options.model, listing);
   // Opened before the work: a folder that is not there is said now.
   std::optional<io::AtomicFile> predictions, skipped;
   if (!options.predictions.empty()) predictions.emplace(options.predictions);
@@ -104,7 +132,7 @@ ExitCode run(const EvaluateOptions& options, Session& session) {
   }
 
   io::Json out = finetune::to_json(result);
-  out["split"] = options.split;
+  out["split"] = split;
   out["skipped"] = judged.bad.size();
   out["per_class"] = class_rows(result, model.classes);
   out["confusion"] = result.confusion;
@@ -114,7 +142,7 @@ ExitCode run(const EvaluateOptions& options, Session& session) {
     session.out << "top1 " << percent(out["top1"]);
     if (result.top5) session.out << ", top5 " << percent(out["top5"]);
     session.out << ", loss " << text::fixed(result.loss, 4) << " on " << text::count_of(result.rows, "picture")
-                << " of split " << options.split << "\n";
+                << " of split " << split << "\n";
     size_t width = 7;
     for (const std::string& name : model.classes) width = std::max(width, name.size() + 2);
     session.out << padded("class", width) << padded("pictures", 10) << padded("recall", 10) << "precision\n";

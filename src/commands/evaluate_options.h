@@ -8,7 +8,7 @@ namespace engraft::commands {
 
 struct EvaluateOptions {
   std::string model;
-  std::string split = "val";
+  std::optional<std::string> split;
   std::string predictions;
   std::string skipped;
   int64_t max_bad = 0;
@@ -21,7 +21,11 @@ struct EvaluateOptions {
 template <class Visitor>
 void describe(Visitor& v, EvaluateOptions& o) {
   v.field("model", o.model, "model.pt of a run").value("FILE").required();
-  v.field("split", o.split, "which pictures").one_of({"val", "train", "test", "all"});
+  v.field(
+       "split", o.split,
+       "which pictures; default: val, or all where the data have no splits and the model's training did not go by the "
+       "hash rule")
+      .one_of({"val", "train", "test", "all"});
   v.field("predictions", o.predictions, "also write one line a picture here, as CSV").value("FILE").not_recorded();
   v.field("skipped", o.skipped, "write unreadable pictures with the reason here, as CSV").value("FILE").not_recorded();
   v.field("max_bad", o.max_bad, "pictures that may be unreadable before the exit code is 5").at_least(0);

@@ -63,11 +63,13 @@ image::Picture draw(size_t texture, uint64_t seed, uint64_t number, int64_t shor
 }  // namespace
 
 ExitCode run(const ExampleOptions& options, Session& session) {
-  store::require_free_folder(options.out);
+  std::string out = options.out;
+  while (out.size() > 1 && out.back() == '/') out.pop_back();
+  store::require_free_folder(out);
   const uint64_t seed = static_cast<uint64_t>(options.seed);
   const auto fill = [&](const std::string& split, int64_t count, uint64_t first) {
     for (size_t texture = 0; texture < kTextures.size(); ++texture) {
-      const std::string folder = options.out + "/pictures/" + split + "/" + kTextures[texture];
+      const std::string folder = out + "/pictures/" + split + "/" + kTextures[texture];
       io::make_folders(folder);
       for (int64_t i = 0; i < count; ++i) {
         const std::string digits = std::to_string(i);
@@ -83,25 +85,25 @@ ExitCode run(const ExampleOptions& options, Session& session) {
   };
   fill("train", options.train, 0);
   fill("val", options.val, uint64_t{1} << 32);
-  io::write_file(options.out + "/tiny.pt", model::example_backbone(seed));
-  io::write_file(options.out + "/pixels.pt", model::raw_pixels_backbone());
+  io::write_file(out + "/tiny.pt", model::example_backbone(seed));
+  io::write_file(out + "/pixels.pt", model::raw_pixels_backbone());
   if (options.common.json) {
-    session.out << io::json_line(io::Json{{"pictures", options.out + "/pictures"},
-                                          {"backbone", options.out + "/tiny.pt"},
-                                          {"raw_pixels", options.out + "/pixels.pt"},
+    session.out << io::json_line(io::Json{{"pictures", out + "/pictures"},
+                                          {"backbone", out + "/tiny.pt"},
+                                          {"raw_pixels", out + "/pixels.pt"},
                                           {"classes", kTextures},
                                           {"train", options.train},
                                           {"val", options.val}})
                 << "\n";
     return ExitCode::kDone;
   }
-  session.out << options.out << "/pictures   drawn textures, " << kTextures.size() << " classes, " << options.train
+  session.out << out << "/pictures   drawn textures, " << kTextures.size() << " classes, " << options.train
               << " training and " << options.val << " validation pictures each\n"
-              << options.out
+              << out
               << "/tiny.pt    a tiny network with RANDOM weights: it shows the way, not what a trained one can do\n"
-              << options.out << "/pixels.pt  the pixels themselves as a backbone, to compare with (--pool flatten)\n"
-              << "next: engraft train --backbone " << options.out << "/tiny.pt --data " << options.out
-              << "/pictures --out " << options.out << "/run\n";
+              << out << "/pixels.pt  the pixels themselves as a backbone, to compare with (--pool flatten)\n"
+              << "next: engraft train --backbone " << out << "/tiny.pt --data " << out << "/pictures --out " << out
+              << "/run\n";
   return ExitCode::kDone;
 }
 

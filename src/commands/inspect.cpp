@@ -192,6 +192,9 @@ ExitCode run(const InspectOptions& options, Session& session) {
       text = store_text(value, options.file, reader);
     } else if (fs::exists(options.file + "/result.json")) {
       value = io::read_json(options.file + "/result.json");
+      if (!value.is_object() || value.value("format", "") != "engraft-run" || value.value("version", 0) != 1) {
+        throw DataError(options.file + "/result.json: not the result of a run (format engraft-run, version 1)");
+      }
       text = run_text(value, options.file);
     } else if (fs::exists(options.file + "/run.toml")) {
       throw DataError(options.file + ": a run that has not finished (no result.json)");

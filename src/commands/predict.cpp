@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "commands/commands.h"
+#include "commands/outputs.h"
 #include "finetune/judge.h"
 #include "io/atomic_file.h"
 #include "io/csv.h"
@@ -18,7 +19,7 @@ namespace engraft::commands {
 namespace {
 
 /// Files as given, folders as the pictures in them, "-" as the list on stdin.
-data::Listing listing_of(const std::vector<std::string>& paths) {
+data::Listing listing_of(const std::vector<std::string>& paths, Reporter& reporter) {
   std::vector<std::string> files;
   for (const std::string& path : paths) {
     if (path == "-") {
@@ -29,7 +30,9 @@ data::Listing listing_of(const std::vector<std::string>& paths) {
     } else if (std::filesystem::is_directory(path)) {
       data::ListingOptions any;
       any.labels_required = false;
-      for (const data::Sample& sample : data::list_data(path, any).samples) files.push_back(sample.file);
+      const data::Listing folder = data::list_data(path, any);
+      data::tell(folder, reporter);
+      for (const data::Sample& sample : folder.samples) files.push_back(sample.file);
     } else {
       files.push_back(path);  // a missing file is a bad picture like any other, named and counted
     }
@@ -75,7 +78,7 @@ std::string json_of(const Line& line) {
 }  // namespace
 
 ExitCode run(const PredictOptions& options, Session& session) {
-  const data::Listing listing = listing_of(options.paths);
+  const data::Listing listing = listing_of(options.paths, session.reporter);
   const c10::Device device = tensor::device_from_text(options.compute.device);
   tensor::set_compute_threads(options.compute.threads);
   const model::Artifact model = model::load_artifact(options.model, options.compute.trust);
@@ -89,6 +92,7 @@ ExitCode run(const PredictOptions& options, Session& session) {
       model.module, "forward",
       {model.preprocessing, finetune::batch_shape(std::min(options.batch, count), listing, model.preprocessing),
        device});
+  check_outputs({{"--skipped", options.skipped}}, options.model, listing);
   std::optional<io::AtomicFile> skipped;  // opened before the work: a folder that is not there is said now
   if (!options.skipped.empty()) skipped.emplace(options.skipped);
   if (!options.common.json) session.out << csv_header(top);
@@ -110,6 +114,8 @@ ExitCode run(const PredictOptions& options, Session& session) {
       },
       session.reporter);
   for (const auto& picture : bad) session.reporter.warn(picture.image_path + ": " + picture.reason);
+  if (!bad.empty() && count > 1)
+    session.reporter.warn(text::cat(bad.size(), " of ", count, " pictures cannot be read"));
   if (skipped) {
     skipped->write(finetune::skipped_csv(bad));
     skipped->commit();

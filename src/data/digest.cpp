@@ -68,14 +68,26 @@ std::string data_digest(const Listing& listing, DigestOf what) {
   return digest.hex();
 }
 
-std::string paths_digest(const Listing& listing, std::string_view split) {
-  std::vector<std::string_view> paths;
-  for (const int64_t row : rows_of(listing, split))
-    paths.push_back(listing.samples[static_cast<size_t>(row)].image_path);
-  std::sort(paths.begin(), paths.end());
-  io::Xxh128 digest;
-  for (const std::string_view path : paths) add_field(digest, path);
-  return digest.hex();
+std::vector<std::string> path_sample(const Listing& listing, const std::vector<int64_t>& rows, size_t most) {
+  std::vector<std::string> digests;
+  digests.reserve(rows.size());
+  for (const int64_t row : rows) {
+    io::Xxh128 digest;
+    digest.add(listing.samples[static_cast<size_t>(row)].image_path);
+    digests.push_back(digest.hex());
+  }
+  const size_t kept = std::min(most, digests.size());
+  std::partial_sort(digests.begin(), digests.begin() + static_cast<std::ptrdiff_t>(kept), digests.end());
+  digests.resize(kept);
+  return digests;
+}
+
+int64_t count_sampled(const Listing& listing, const std::vector<int64_t>& rows,
+                      const std::vector<std::string>& sample) {
+  const std::vector<std::string> digests = path_sample(listing, rows, rows.size());
+  return std::count_if(sample.begin(), sample.end(), [&](const std::string& digest) {
+    return std::binary_search(digests.begin(), digests.end(), digest);
+  });
 }
 
 }  // namespace engraft::data

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <string>
-#include <string_view>
+#include <vector>
 
 #include "data/listing.h"
 
@@ -21,7 +21,11 @@ enum class DigestOf {
 /// pipe or a device counts as such and throws nothing. Throws Stopped between two files.
 std::string data_digest(const Listing& listing, DigestOf what = DigestOf::kContent);
 
-/// xxh3-128 over the sorted image_paths of one split.
-std::string paths_digest(const Listing& listing, std::string_view split);
+/// The `most` least of the digests (xxh3-128) of the image_paths of `rows`, sorted: a sample that depends on the paths
+/// alone, by which it can be told later whether a picture was among them.
+std::vector<std::string> path_sample(const Listing& listing, const std::vector<int64_t>& rows, size_t most);
+
+/// How many of `sample` are paths of `rows`.
+int64_t count_sampled(const Listing& listing, const std::vector<int64_t>& rows, const std::vector<std::string>& sample);
 
 }  // namespace engraft::data

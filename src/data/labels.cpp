@@ -31,12 +31,18 @@ std::vector<std::string> all_labels(const Listing& listing) {
   return {names.begin(), names.end()};
 }
 
-void note_classes_missing_in(const char* split, Listing& listing) {
+/// Classes without a picture in a split; none where the split has no pictures at all.
+std::vector<std::string> missing_in(const char* split, const Listing& listing) {
   const std::vector<std::string> there = labels_of(listing, split);
-  if (there.empty()) return;
   std::vector<std::string> missing;
+  if (there.empty()) return missing;
   std::set_difference(listing.classes.begin(), listing.classes.end(), there.begin(), there.end(),
                       std::back_inserter(missing));
+  return missing;
+}
+
+void note_classes_missing_in(const char* split, Listing& listing) {
+  const std::vector<std::string> missing = missing_in(split, listing);
   if (missing.empty()) return;
   listing.notes.push_back(text::cat("no picture in the ", split, " split of ", missing.size(), " of the ",
                                     listing.classes.size(), " classes: ", name_some(missing)));
@@ -105,7 +111,12 @@ void resolve_labels(Listing& listing, const ListingOptions& options, const std::
                             name_some({unknown.begin(), unknown.end()}));
   }
   if (!options.classes.empty()) return;
-  note_classes_missing_in("train", listing);
+  const std::vector<std::string> untrained = missing_in("train", listing);
+  if (!untrained.empty()) {
+    listing.warnings.push_back(text::cat("the hash rule leaves no training picture of ", untrained.size(), " of the ",
+                                         listing.classes.size(),
+                                         " classes, which cannot be learned: ", name_some(untrained)));
+  }
   note_classes_missing_in("val", listing);
   if (options.labels_required && options.val_fraction > 0 && rows_of(listing, "val").empty()) {
     listing.notes.push_back("no picture in the validation split");

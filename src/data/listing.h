@@ -84,7 +84,8 @@ struct ListingOptions {
 /// unknown split, a manifest or list none of whose pictures exists; with `labels_required` also for a source without
 /// labels, fewer than two classes, no training pictures, a label that is not a class of the training split (naming the
 /// folder, or the manifest's line), and a class folder of the training split without a picture: its class could not be
-/// learned, and leaving it out would shift the indices of the others. UsageError for a val_fraction out of range.
+/// learned, and leaving it out would shift the indices of the others. A class all of whose pictures the hash
+/// rule puts into validation is warned of. UsageError for a val_fraction out of range.
 Listing list_data(const std::string& path, const ListingOptions& options);
 
 /// The pictures at `paths` in their order, without labels, as kind "list": each relative to `root` or absolute.

@@ -75,11 +75,13 @@ FolderContents Walker::read(const std::string& relative, std::vector<std::string
     std::error_code unknown;
     if (entry->is_directory(unknown)) {
       out.folders.push_back(name);
+    } else if (entry->exists(unknown) && !entry->is_regular_file(unknown)) {
+      ++out.special;  // pipes, sockets, devices: they would block their reader
     } else if (is_picture_name(name) && (entry->is_regular_file(unknown) || !entry->exists(unknown))) {
       // A broken link that is named like a picture stays: whoever opens it says so.
       out.pictures.push_back(path_in(relative, name));
     } else {
-      others.push_back(path_in(relative, name));  // pipes and sockets too: they would block their reader
+      others.push_back(path_in(relative, name));
     }
   }
   if (error) throw DataError("cannot read " + absolute(relative) + ": " + error.message());
@@ -106,6 +108,7 @@ FolderContents Walker::descend(const std::string& relative, std::vector<FolderId
   std::vector<std::string> others;
   FolderContents out = read(relative, others);
   for (const std::string& other : others) leave_out(other);
+  special_ += out.special;
   for (const std::string& name : out.folders) {
     const FolderContents below = descend(path_in(relative, name), above);
     out.pictures.insert(out.pictures.end(), below.pictures.begin(), below.pictures.end());
@@ -132,6 +135,8 @@ std::vector<std::string> Walker::notes() const {
     out.push_back(text::count_of(count, "file") + " left out, by extension not a picture (" +
                   text::abridge(kinds, 8, ", ") + "); first: " + first_left_out_);
   }
+  if (special_ > 0)
+    out.push_back(text::count_of(special_, "pipe, socket or device", "pipes, sockets or devices") + " left out");
   for (const std::string& loop : loops_) out.push_back("a link to a folder it stands in is not followed: " + loop);
   return out;
 }

@@ -14,6 +14,8 @@ struct FolderContents {
   std::vector<std::string> folders;
   /// Pictures by their extension, in no particular order.
   std::vector<std::string> pictures;
+  /// How many entries are neither folders nor files.
+  int64_t special = 0;
 };
 
 /// Reads folders by the rules of list_data about hidden names, links and files that are not pictures.
@@ -43,6 +45,7 @@ class Walker {
   std::string root_;
   std::map<std::string, int64_t> left_out_;  // count by extension
   std::string first_left_out_;
+  int64_t special_ = 0;
   std::vector<std::string> loops_;
 };
 

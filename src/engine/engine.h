@@ -38,8 +38,9 @@ class Engine {
 std::unique_ptr<Engine> make_torch_engine(const torch::jit::Module& module, const std::string& method,
                                           const EngineOptions& options);
 
-/// What `module`'s forward gives for one grey picture, on the CPU: outputs [1, …], for their shapes.
-std::vector<at::Tensor> run_grey(const torch::jit::Module& module, const image::Preprocessing& preprocessing);
+/// What `method` of `module` gives for one grey picture, on the CPU: outputs [1, …], for their shapes.
+std::vector<at::Tensor> run_grey(const torch::jit::Module& module, const std::string& method,
+                                 const image::Preprocessing& preprocessing);
 
 /// Moves a module's tensors to `device` and its 4-D parameters to channels_last, in place.
 void prepare_module(const torch::jit::Module& module, const c10::Device& device);

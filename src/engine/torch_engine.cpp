@@ -78,9 +78,10 @@ std::unique_ptr<Engine> make_torch_engine(const torch::jit::Module& module, cons
   return std::make_unique<TorchEngine>(module, method, options);
 }
 
-std::vector<at::Tensor> run_grey(const torch::jit::Module& module, const image::Preprocessing& preprocessing) {
+std::vector<at::Tensor> run_grey(const torch::jit::Module& module, const std::string& method,
+                                 const image::Preprocessing& preprocessing) {
   const std::vector<uint8_t> grey(static_cast<size_t>(preprocessing.size_px) * preprocessing.size_px * 3, 128);
-  return make_torch_engine(module, "forward", {preprocessing, 1, c10::Device(c10::kCPU)})->run(grey.data());
+  return make_torch_engine(module, method, {preprocessing, 1, c10::Device(c10::kCPU)})->run(grey.data());
 }
 
 }  // namespace engraft::engine

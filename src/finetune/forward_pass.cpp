@@ -27,6 +27,12 @@ int64_t batch_shape(int64_t wanted, const data::Listing& listing, const image::P
   return batch;
 }
 
+void require_readable(const std::vector<BadPicture>& bad) {
+  if (bad.empty()) return;
+  throw DataError(bad.front().image_path +
+                  ": was readable at the start of the run and is not any more: " + bad.front().reason);
+}
+
 data::LoadFunction picture_loader(const data::Listing& listing, const image::Preprocessing& preprocessing) {
   return [&listing, preprocessing](int64_t row, uint8_t* out) {
     const std::string bytes = io::read_regular_file(listing.samples[static_cast<size_t>(row)].file);

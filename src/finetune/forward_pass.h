@@ -49,6 +49,9 @@ std::vector<BadPicture> check_pictures(const data::Listing& listing, const std::
 /// float32, would fill this machine's memory.
 int64_t batch_shape(int64_t wanted, const data::Listing& listing, const image::Preprocessing& preprocessing);
 
+/// Pictures that were readable when a run began are expected to stay so: throws DataError naming the first of `bad`.
+void require_readable(const std::vector<BadPicture>& bad);
+
 /// The loader's function for a listing: reads, decodes and prepares the picture of a row.
 data::LoadFunction picture_loader(const data::Listing& listing, const image::Preprocessing& preprocessing);
 

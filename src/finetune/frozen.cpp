@@ -15,6 +15,7 @@ io::Json frozen_json(const model::FrozenProof& proof, const model::FrozenProof::
 }
 
 std::string frozen_text(const model::FrozenProof::Verdict& verdict) {
+  if (verdict.tensors == 0 && verdict.holds()) return "frozen: nothing";
   const std::string counts =
       text::cat("frozen: ", text::count_of(verdict.blocks, "block"), ", ", text::count_of(verdict.tensors, "tensor"));
   return counts + (verdict.holds() ? ", bit-identical before and after" : ", MOVED: " + text::join(verdict.moved, " "));

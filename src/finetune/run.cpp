@@ -10,6 +10,7 @@
 #include "base/errors.h"
 #include "base/text.h"
 #include "data/digest.h"
+#include "finetune/frozen_part.h"
 #include "finetune/judge.h"
 #include "finetune/setup.h"
 #include "finetune/stages.h"
@@ -25,37 +26,9 @@ namespace {
 
 constexpr double kMostDifference = 1e-5;  // of model.pt from memory, relative to the largest logit
 
-PassOptions pass(const Setup& setup, const std::string& what) { return {setup.options.compute.loader_threads, what}; }
+constexpr size_t kSampledPaths = 64;
 
-/// Reads all pictures once: those whose features the head is trained on run through the body, the others are only
-/// decoded. Bad ones are dropped.
-Features read_features(Setup& setup, Reporter& reporter) {
-  std::vector<int64_t> rows = setup.train_rows;
-  rows.insert(rows.end(), setup.val_rows.begin(), setup.val_rows.end());
-  const bool needs_features = setup.options.epochs > 0;
-  std::vector<int64_t> only_read = setup.test_rows;
-  if (!needs_features) only_read.insert(only_read.end(), rows.begin(), rows.end());
-  std::vector<BadPicture> bad;
-  if (!only_read.empty()) {
-    bad = check_pictures(setup.listing, only_read, setup.engine_options, pass(setup, "reading pictures"), reporter);
-  }
-  std::vector<at::Tensor> parts;
-  if (needs_features) {
-    const auto engine = engine::make_torch_engine(setup.body, "forward", setup.engine_options);
-    const auto unread = forward_pass(
-        setup.listing, rows, *engine, pass(setup, "computing features"),
-        [&](const std::vector<int64_t>&, const std::vector<at::Tensor>& outputs) {
-          parts.push_back(model::pooled(outputs.front(), setup.pool).contiguous());  // [B, D]
-        },
-        reporter);
-    bad.insert(bad.end(), unread.begin(), unread.end());
-  }
-  drop_bad(setup, bad, reporter);
-  if (!needs_features) return {};
-  const at::Tensor all = at::cat(parts);  // [train + val, D], without the bad ones
-  const auto train_count = static_cast<int64_t>(setup.train_rows.size());
-  return {all.narrow(0, 0, train_count), all.narrow(0, train_count, static_cast<int64_t>(setup.val_rows.size()))};
-}
+PassOptions pass(const Setup& setup, const std::string& what) { return {setup.options.compute.loader_threads, what}; }
 
 std::string compose(const Setup& setup) {
   model::GraftSpec spec;
@@ -66,9 +39,8 @@ std::string compose(const Setup& setup) {
   spec.loss = model::loss_from_text(setup.options.loss);
   spec.preprocessing = setup.backbone.preprocessing;
   spec.classes = setup.listing.classes;
-  if (setup.listing.is_split_by_hash) {
-    spec.hash_split = model::HashSplit{setup.options.val_fraction, data::paths_digest(setup.listing, "train")};
-  }
+  if (setup.listing.is_split_by_hash) spec.training_data.val_fraction = setup.options.val_fraction;
+  spec.training_data.path_sample = data::path_sample(setup.listing, setup.train_rows, kSampledPaths);
   model::FreezePlan ever;  // every block that learned in some stage
   for (const StagePlan& stage : setup.stages) {
     ever.learning.insert(ever.learning.end(), stage.freeze.learning.begin(), stage.freeze.learning.end());
@@ -76,13 +48,6 @@ std::string compose(const Setup& setup) {
   spec.trained = model::learning_tensors(setup.body, ever);
   spec.backbone_sha256 = setup.backbone.sha256;
   return model::compose_model(spec, setup.head);
-}
-
-/// Pictures that were readable when the run began are expected to stay so.
-void require_readable(const std::vector<BadPicture>& bad) {
-  if (bad.empty()) return;
-  throw DataError(bad.front().image_path +
-                  ": was readable at the start of the run and is not any more: " + bad.front().reason);
 }
 
 Judged judge_readable(const Setup& setup, const model::Artifact& artifact, const std::vector<int64_t>& rows,
@@ -119,6 +84,20 @@ double compare_with_memory(const Setup& setup, const Judged& reloaded) {
 std::string result_text(const char* what, const stats::Classification& result, const char* pictures) {
   return text::cat(what, "top1 ", text::fixed(100 * result.top1, 2), " %, loss ", text::fixed(result.loss, 4), " on ",
                    result.rows, pictures);
+}
+
+/// model.pt holds the last stage; an earlier one may have been better, by accuracy and by loss.
+void warn_of_a_better_stage(const std::vector<StageOutcome>& stages, Reporter& reporter) {
+  const io::Json& last = stages.back().record.at("best");
+  for (const StageOutcome& stage : stages) {
+    const io::Json& best = stage.record.at("best");
+    if (best.at("top1") <= last.at("top1") || best.at("loss") >= last.at("loss")) continue;
+    reporter.warn(text::cat(
+        "stage ", stage.record.at("stage").dump(), " was better than the last one, which model.pt holds: top1 ",
+        text::fixed(100 * best.at("top1").get<double>(), 2), " % against ",
+        text::fixed(100 * last.at("top1").get<double>(), 2), " %; a lower learning_rate, or fewer stages, may help"));
+    return;
+  }
 }
 
 /// Takes model.pt away again unless it was found good.
@@ -169,6 +148,7 @@ TrainResult finish(const Setup& setup, const std::vector<StageOutcome>& stages, 
     record["test"] = to_json(test);
     out.summary += result_text("test     ", test, " pictures\n");
   }
+  warn_of_a_better_stage(stages, reporter);
   record["skipped"] = setup.skipped.size();
   record["classes"] = setup.listing.classes.size();
   record["tap"] = setup.tap;
@@ -191,17 +171,20 @@ TrainResult run_training(const TrainOptions& options, const std::string& out, co
   Setup setup = set_up(options, reporter);
   io::Json run_toml = record;
   run_toml["resolved"] = resolved_json(setup);
-  Features features = read_features(setup, reporter);
+  FrozenPart frozen(setup, reporter);
+  frozen.first_pass();
   // Not before the pictures are known to be readable: a refused data set leaves no folder in the way of the next try.
   store::RunFolder folder(out);
   folder.write_text(store::kRunFile, io::to_toml(run_toml));
   folder.write_text("classes.txt", text::join(setup.listing.classes, "\n") + "\n");
 
   std::vector<StageOutcome> stages;
-  if (options.epochs > 0) stages.push_back(train_head(setup, features, folder, reporter));
-  features = {};
+  if (options.epochs > 0) stages.push_back(train_head(setup, frozen.features(), folder, reporter));
+  frozen.drop_features();
   for (size_t i = 1; i < setup.stages.size(); ++i) {
-    stages.push_back(train_stage(setup, setup.stages[i], folder, reporter));
+    const StagePlan& stage = setup.stages[i];
+    stages.push_back(train_stage(setup, stage, frozen.activations(stage), folder, reporter));
+    frozen.drop_activations(stage);
   }
   return finish(setup, stages, folder, watch, reporter);
 }

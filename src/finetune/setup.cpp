@@ -17,13 +17,18 @@ namespace engraft::finetune {
 
 namespace {
 
-/// model.pt keeps class names as JSON, which holds Unicode only. Throws DataError.
+/// model.pt keeps class names as JSON, which holds Unicode only, and classes.txt one a line. Throws DataError.
 void check_classes(const std::vector<std::string>& classes) {
   for (const std::string& name : classes) {
+    const bool has_control =
+        std::any_of(name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) < 32 || c == 127; });
+    if (has_control) {
+      throw DataError("class " + io::json_line(io::Json(name)) + ": the name holds a control character; rename it");
+    }
     try {
       io::Json(name).dump();
     } catch (const nlohmann::json::exception&) {
-      throw DataError("class '" + name + "': the name is not UTF-8; rename its folder");
+      throw DataError("class '" + name + "': the name is not UTF-8; rename it");
     }
   }
 }
@@ -58,6 +63,15 @@ std::string one_tap(const model::Backbone& backbone, const std::string& wanted) 
   return taps.front();
 }
 
+/// For each class, whether it has a training picture.
+std::vector<bool> trained_classes(const Setup& setup) {
+  std::vector<bool> has(setup.listing.classes.size(), false);
+  for (const int64_t row : setup.train_rows) {
+    has[static_cast<size_t>(setup.listing.samples[static_cast<size_t>(row)].label)] = true;
+  }
+  return has;
+}
+
 model::Head make_head(const TrainOptions& options, const at::Tensor& embedding, size_t classes) {
   model::HeadOptions head;
   head.embedding_dim = embedding.size(1);
@@ -87,8 +101,8 @@ Setup set_up(const TrainOptions& options, Reporter& reporter) {
   const int64_t batch = batch_shape(options.data.batch, listing, backbone.preprocessing);
 
   const model::Pool pool = model::pool_from_text(options.pool);
-  const at::Tensor map = engine::run_grey(body, backbone.preprocessing).front();  // [1, C, H, W]
-  const at::Tensor embedding = model::pooled(map, pool);                          // [1, D]
+  const at::Tensor map = engine::run_grey(body, "forward", backbone.preprocessing).front();  // [1, C, H, W]
+  const at::Tensor embedding = model::pooled(map, pool);                                     // [1, D]
   if (embedding.dim() != 2) {
     throw ModelError(text::cat(options.backbone, ": tap ", tap, " gives ", text::shape(map.sizes().vec()),
                                ", which --pool ", options.pool,
@@ -142,6 +156,7 @@ void drop_bad(Setup& setup, const std::vector<BadPicture>& bad, Reporter& report
                               "; mend or remove them, or go on without them by --skip-bad"));
   }
   setup.skipped.insert(setup.skipped.end(), bad.begin(), bad.end());
+  const std::vector<bool> before = trained_classes(setup);
   std::unordered_set<int64_t> bad_rows;
   for (const BadPicture& picture : bad) bad_rows.insert(picture.row);
   const auto is_bad = [&](int64_t row) { return bad_rows.count(row) > 0; };
@@ -149,13 +164,11 @@ void drop_bad(Setup& setup, const std::vector<BadPicture>& bad, Reporter& report
     rows->erase(std::remove_if(rows->begin(), rows->end(), is_bad), rows->end());
   }
   if (setup.train_rows.empty() || setup.val_rows.empty()) throw DataError(path + ": no readable pictures are left");
-  std::vector<bool> is_left(setup.listing.classes.size(), false);
-  for (const int64_t row : setup.train_rows) {
-    is_left[static_cast<size_t>(setup.listing.samples[static_cast<size_t>(row)].label)] = true;
-  }
-  for (size_t k = 0; k < is_left.size(); ++k) {
-    if (!is_left[k])
+  const std::vector<bool> after = trained_classes(setup);
+  for (size_t k = 0; k < after.size(); ++k) {
+    if (before[k] && !after[k]) {
       throw DataError(path + ": class '" + setup.listing.classes[k] + "': no readable training picture is left");
+    }
   }
 }
 

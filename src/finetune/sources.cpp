@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "base/errors.h"
+#include "base/text.h"
 #include "finetune/forward_pass.h"
 
 namespace engraft::finetune {
@@ -14,24 +15,28 @@ at::Tensor labels_of(const data::Listing& listing, const std::vector<int64_t>& r
   return at::tensor(labels, at::kLong).to(device);
 }
 
-FeatureSource::FeatureSource(at::Tensor features, at::Tensor labels)
-    : features_(std::move(features)), labels_(std::move(labels)) {}
+RowsSource::RowsSource(store::ActivationRows rows, at::Tensor labels)
+    : rows_(std::move(rows)), labels_(std::move(labels)) {
+  if (rows_.rows() != labels_.size(0)) {
+    throw ModelError(text::cat(rows_.rows(), " rows for ", labels_.size(0), " labels"));
+  }
+}
 
-int64_t FeatureSource::rows() const { return features_.size(0); }
+int64_t RowsSource::rows() const { return rows_.rows(); }
 
-void FeatureSource::start(const std::vector<int64_t>& order, int64_t batch_size) {
-  order_ = at::tensor(order, at::kLong).to(features_.device());
+void RowsSource::start(const std::vector<int64_t>& order, int64_t batch_size) {
+  order_ = at::tensor(order, at::kLong);
   batch_size_ = batch_size;
   position_ = 0;
 }
 
-bool FeatureSource::next(train::TrainBatch& batch) {
+bool RowsSource::next(train::TrainBatch& batch) {
   const int64_t left = order_.size(0) - position_;
   if (left <= 0) return false;
   const at::Tensor chosen = order_.narrow(0, position_, std::min(left, batch_size_));
   position_ += chosen.size(0);
-  batch.inputs = features_.index_select(0, chosen);  // [B, D]
-  batch.labels = labels_.index_select(0, chosen);    // [B]
+  batch.inputs = rows_.batch(chosen).to(labels_.device());              // [B, …]
+  batch.labels = labels_.index_select(0, chosen.to(labels_.device()));  // [B]
   return true;
 }
 
@@ -63,7 +68,9 @@ bool PictureSource::next(train::TrainBatch& batch) {
                     ": was readable at the start of the run and is not any more: " + bad.reason);
   }
   const at::Tensor activations = engine_.run(loaded->data).front();  // [batch_size, C, H, W]
-  batch.inputs = activations.narrow(0, 0, static_cast<int64_t>(loaded->rows.size()));
+  const at::Tensor good = activations.narrow(0, 0, static_cast<int64_t>(loaded->rows.size()));
+  const store::RowLayout layout = store::layout_of(activations);
+  batch.inputs = store::as_batch(store::flat_rows(good, layout), layout);
   batch.labels = labels_of(listing_, loaded->rows, engine_.options().device);
   return true;
 }

@@ -6,28 +6,30 @@
 #include "data/listing.h"
 #include "data/loader.h"
 #include "engine/engine.h"
+#include "store/activation_rows.h"
 #include "train/fit.h"
 
 namespace engraft::finetune {
 
-/// Batches from features in memory.
-class FeatureSource : public train::BatchSource {
+/// Batches from rows that were computed once: features for a head, a trunk's activations for a top.
+class RowsSource : public train::BatchSource {
  public:
-  /// `features` [N, D] float32 and `labels` [N] int64 on one device.
-  FeatureSource(at::Tensor features, at::Tensor labels);
+  /// As many `rows` as `labels` [N] int64; batches go to the device of the labels.
+  RowsSource(store::ActivationRows rows, at::Tensor labels);
   int64_t rows() const override;
   void start(const std::vector<int64_t>& order, int64_t batch_size) override;
   bool next(train::TrainBatch& batch) override;
 
  private:
-  at::Tensor features_, labels_;
+  store::ActivationRows rows_;
+  at::Tensor labels_;
   at::Tensor order_;
   int64_t batch_size_ = 1;
   int64_t position_ = 0;
 };
 
-/// Batches of what the frozen trunk makes of pictures, decoded and run anew in every pass. All rows are known to be
-/// readable: one that is not any more throws DataError.
+/// The same from pictures, decoded and run through the frozen trunk anew in every pass: bit-equal batches. All rows are
+/// known to be readable: one that is not any more throws DataError.
 class PictureSource : public train::BatchSource {
  public:
   /// `rows` of `listing`; the engine runs the trunk with the batch size of the training.

@@ -1,7 +1,10 @@
 #include "finetune/stages.h"
 
 #include <functional>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <tuple>
+#include <utility>
 
 #include "base/text.h"
 #include "finetune/frozen.h"
@@ -81,17 +84,29 @@ StageOutcome run_stage(Setup& setup, const StagePlan& stage, train::Trainee& tra
   return outcome;
 }
 
-}  // namespace
-
-StageOutcome train_head(Setup& setup, const Features& features, store::RunFolder& folder, Reporter& reporter) {
-  FeatureSource train(features.train, labels_of(setup.listing, setup.train_rows, setup.device));
-  FeatureSource val(features.val, labels_of(setup.listing, setup.val_rows, setup.device));
-  HeadTrainee trainee(setup.head);
-  const auto none = [] { return std::vector<std::string>(); };
-  return run_stage(setup, setup.stages.front(), trainee, train, val, none, folder, reporter);
+/// Training and validation batches from rows in the setup's order.
+std::pair<std::unique_ptr<train::BatchSource>, std::unique_ptr<train::BatchSource>> rows_sources(
+    const Setup& setup, const store::ActivationRows& rows) {
+  const auto train_count = static_cast<int64_t>(setup.train_rows.size());
+  const auto val_count = static_cast<int64_t>(setup.val_rows.size());
+  return {std::make_unique<RowsSource>(rows.slice(0, train_count),
+                                       labels_of(setup.listing, setup.train_rows, setup.device)),
+          std::make_unique<RowsSource>(rows.slice(train_count, val_count),
+                                       labels_of(setup.listing, setup.val_rows, setup.device))};
 }
 
-StageOutcome train_stage(Setup& setup, const StagePlan& stage, store::RunFolder& folder, Reporter& reporter) {
+}  // namespace
+
+StageOutcome train_head(Setup& setup, const store::ActivationRows& features, store::RunFolder& folder,
+                        Reporter& reporter) {
+  auto [train, val] = rows_sources(setup, features);
+  HeadTrainee trainee(setup.head);
+  const auto none = [] { return std::vector<std::string>(); };
+  return run_stage(setup, setup.stages.front(), trainee, *train, *val, none, folder, reporter);
+}
+
+StageOutcome train_stage(Setup& setup, const StagePlan& stage, const std::optional<store::ActivationRows>& activations,
+                         store::RunFolder& folder, Reporter& reporter) {
   std::string trunk_method, top_method = "forward";  // no trunk: the pictures themselves
   if (!stage.cut.empty()) {
     const graph::Split split = graph::split(setup.body, stage.cut);
@@ -101,13 +116,21 @@ StageOutcome train_stage(Setup& setup, const StagePlan& stage, store::RunFolder&
   reporter.note(text::cat("stage ", stage.number, ": unfreezes ", text::abridge(stage.freeze.learning, 6), "; cut at ",
                           stage.cut.empty() ? "the pictures" : stage.cut));
   if (!stage.cut_note.empty()) reporter.warn(text::cat("stage ", stage.number, ": ", stage.cut_note));
-  const auto engine = engine::make_torch_engine(setup.body, trunk_method, setup.engine_options);
-  PictureSource train(setup.listing, setup.train_rows, *engine, setup.options.compute.loader_threads);
-  PictureSource val(setup.listing, setup.val_rows, *engine, setup.options.compute.loader_threads);
+  std::unique_ptr<engine::Engine> engine;
+  std::unique_ptr<train::BatchSource> train, val;
+  if (activations) {
+    std::tie(train, val) = rows_sources(setup, *activations);
+  } else {
+    engine = engine::make_torch_engine(setup.body, trunk_method, setup.engine_options);
+    const int64_t threads = setup.options.compute.loader_threads;
+    train = std::make_unique<PictureSource>(setup.listing, setup.train_rows, *engine, threads);
+    val = std::make_unique<PictureSource>(setup.listing, setup.val_rows, *engine, threads);
+  }
+  engine::prepare_module(setup.body, setup.device);
   TopTrainee trainee(setup.body, top_method, stage.freeze, setup.pool, setup.head);
   trainee.set_training(false);
   const auto seen = [&] { return trainee.frozen_seen_in_train_mode(); };
-  return run_stage(setup, stage, trainee, train, val, seen, folder, reporter);
+  return run_stage(setup, stage, trainee, *train, *val, seen, folder, reporter);
 }
 
 }  // namespace engraft::finetune

@@ -1,21 +1,15 @@
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
+#include <optional>
 #include <string>
 
 #include "base/report.h"
 #include "finetune/setup.h"
 #include "io/json.h"
+#include "store/activation_rows.h"
 #include "store/run_folder.h"
 
 namespace engraft::finetune {
-
-/// The head's inputs, computed once.
-struct Features {
-  at::Tensor train;  // [train rows, D] float32, on the device
-  at::Tensor val;    // [validation rows, D]
-};
 
 /// What a stage leaves behind, beside its weights in the setup's body and head.
 struct StageOutcome {
@@ -27,13 +21,16 @@ struct StageOutcome {
   std::string selected;
 };
 
-/// Trains the head alone. Writes an epoch's metrics to `folder` as it ends. The head is left at its best epoch, or, as
-/// the run's last stage with --select last, at its last. Throws as train::fit, and Error with ExitCode::kInternal when
-/// something frozen moved.
-StageOutcome train_head(Setup& setup, const Features& features, store::RunFolder& folder, Reporter& reporter);
+/// Trains the head alone on `features` [train + validation rows, D]. Writes an epoch's metrics to `folder` as it ends.
+/// The head is left at its best epoch, or, as the run's last stage with --select last, at its last. Throws as
+/// train::fit, and Error with ExitCode::kInternal when something frozen moved.
+StageOutcome train_head(Setup& setup, const store::ActivationRows& features, store::RunFolder& folder,
+                        Reporter& reporter);
 
-/// Trains what `stage` unfreezes, and the head, from where they are, with the trunk on the fly. The rest as
+/// Trains what `stage` unfreezes, and the head, from where they are, on `activations` at its cut (training rows, then
+/// validation rows), or, without them, with the trunk on the fly; both give the same bits. The rest as
 /// train_head; throws also DataError for a picture that cannot be read any more, ModelError where trunk or top fail.
-StageOutcome train_stage(Setup& setup, const StagePlan& stage, store::RunFolder& folder, Reporter& reporter);
+StageOutcome train_stage(Setup& setup, const StagePlan& stage, const std::optional<store::ActivationRows>& activations,
+                         store::RunFolder& folder, Reporter& reporter);
 
 }  // namespace engraft::finetune

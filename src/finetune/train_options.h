@@ -8,6 +8,7 @@
 #include "data/data_options.h"
 #include "engine/compute_options.h"
 #include "image/preprocessing_flags.h"
+#include "store/cache_options.h"
 
 namespace engraft::finetune {
 
@@ -68,6 +69,7 @@ struct TrainOptions {
   double val_fraction = data::kValFraction;
   data::DataOptions data;
   image::PreprocessingFlags preprocessing;
+  store::CacheOptions cache;
   engine::ComputeOptions compute;
 };
 
@@ -88,12 +90,15 @@ void describe(Visitor& v, TrainOptions& o) {
           "then unfreeze: unfreeze=BLOCK,epochs=N,optimizer=sgd,learning_rate=1e-5,momentum=0.9; BLOCK and all above "
           "it, last:N, all, or single blocks joined by +; what is not given is the head's, the rate a tenth of it")
       .value("STAGE");
-  v.field("select", o.select, "which epoch of the last stage model.pt holds").one_of({"best", "last"});
+  v.field("select", o.select,
+          "which epoch of the last stage model.pt holds; best: highest top1, then lowest loss, then the earlier")
+      .one_of({"best", "last"});
   v.field("seed", o.seed, "the same seed gives the same bytes").at_least(0);
   describe(v, o.data);
   data::describe_val_fraction(v, o.val_fraction);
   v.field("skip_bad", o.skip_bad, "go on without pictures that cannot be read");
   describe(v, o.preprocessing);
+  describe(v, o.cache);
   describe(v, o.compute);
 }
 

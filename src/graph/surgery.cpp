@@ -191,4 +191,26 @@ Split split(Module& module, const std::string& cut) try {
   throw ModelError("cannot cut at '" + cut + "': " + reason(error));
 }
 
+std::string collect(Module& module, const std::vector<std::string>& cuts) try {
+  if (cuts.empty()) throw UsageError("no cut given; expected the name of one");
+  std::string name = "collect";
+  FlattenOptions options;
+  options.open_containers = false;
+  for (const std::string& cut : cuts) {
+    split(module, cut);  // says what is wrong with a cut
+    name += "_" + as_identifier(cut);
+    options.wanted.push_back(block_of(cut));
+  }
+  if (module.find_method(name)) return name;
+  const FlatGraph flat = flatten(module, options);
+  std::vector<Value*> values;
+  for (const std::string& cut : cuts) values.push_back(value_of_cut(flat, cut));
+  values.push_back(flat.graph->outputs()[0]);
+  keep(flat, values);
+  add_method(module, name, flat.graph);
+  return name;
+} catch (const c10::Error& error) {
+  throw ModelError("cannot collect " + text::join(cuts, ", ") + ": " + reason(error));
+}
+
 }  // namespace engraft::graph

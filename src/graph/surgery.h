@@ -42,6 +42,12 @@ struct Split {
 /// Throws ModelError when `cut` is no legal cut of this module, with the reason.
 Split split(torch::jit::Module& module, const std::string& cut);
 
+/// Gives `module` a method that computes the values at `cuts` and forward's own output in one go: `collect(x)` is a
+/// tuple of them, in the order of `cuts`, the output last; each is bit-equal to what trunk() of the cut and forward()
+/// give. Returns its name; the same cuts again give the method that is there. Otherwise as split(). Throws ModelError
+/// when one of `cuts` is no legal cut, UsageError for none.
+std::string collect(torch::jit::Module& module, const std::vector<std::string>& cuts);
+
 /// The names that split() gives the methods for `cut`.
 Split split_methods(const std::string& cut);
 

@@ -3,6 +3,7 @@
 #include <opencv2/core/mat.hpp>
 #include <opencv2/core/utils/logger.hpp>
 #include <opencv2/imgcodecs.hpp>
+#include <vector>
 
 #include "image/picture_module.h"
 
@@ -33,6 +34,15 @@ extern "C" __attribute__((visibility("default"))) int engraft_read_picture_1(con
                                                                              engraft::image::codec::GivePixels give,
                                                                              void* user, char* reason) try {
   cv::utils::logging::setLogLevel(cv::utils::logging::LOG_LEVEL_SILENT);
+  // A number in text that ends with the file counts as cut off there: the newline ends it.
+  const bool is_pnm_text = size > 2 && bytes[0] == 'P' && bytes[1] >= '1' && bytes[1] <= '3';
+  std::vector<uint8_t> ended;
+  if (is_pnm_text) {
+    ended.assign(bytes, bytes + size);
+    ended.push_back('\n');
+    bytes = ended.data();
+    size = ended.size();
+  }
   const cv::Mat file(1, static_cast<int>(size), CV_8UC1, const_cast<uint8_t*>(bytes));
   // Unchanged: its own conversions round 16 bits and mix alpha in, and its orientation comes on top of ours.
   const cv::Mat picture = cv::imdecode(file, cv::IMREAD_UNCHANGED);

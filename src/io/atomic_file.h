@@ -8,7 +8,9 @@
 namespace engraft::io {
 
 /// A file that appears whole or not at all: written as `PATH.tmp-<pid>`, synced, renamed over PATH by commit().
-/// Without commit() the destructor removes the temporary. Every method throws SystemError naming the path.
+/// Without commit() the destructor removes the temporary. A symbolic link stays, and the file that it leads to is
+/// replaced. What is there and no regular file (a pipe, a device) is written to as it is. Every method throws
+/// SystemError naming the path.
 class AtomicFile {
  public:
   explicit AtomicFile(std::string path);

@@ -1,6 +1,7 @@
 #include "io/npy.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -258,6 +259,23 @@ void NpyReader::read(int64_t offset, int64_t size, void* out) const {
   }
   read_at(descriptor_, path_, data_offset_ + offset, size, out);
 }
+
+NpyMap::NpyMap(const std::string& path) {
+  const NpyReader reader(path);
+  dtype_ = reader.dtype();
+  shape_ = reader.shape();
+  data_offset_ = reader.data_offset();
+  mapped_bytes_ = static_cast<size_t>(reader.data_offset() + reader.data_bytes());
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) throw SystemError::from_errno("open", path);
+  mapping_ = ::mmap(nullptr, mapped_bytes_, PROT_READ, MAP_SHARED, descriptor, 0);
+  const int code = errno;
+  ::close(descriptor);
+  errno = code;
+  if (mapping_ == MAP_FAILED) throw SystemError::from_errno("map", path);
+}
+
+NpyMap::~NpyMap() { ::munmap(mapping_, mapped_bytes_); }
 
 NpyArray read_npy(const std::string& path) {
   const NpyReader reader(path);

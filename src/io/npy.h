@@ -53,6 +53,8 @@ class NpyReader {
 
   const std::string& dtype() const { return dtype_; }
   const std::vector<int64_t>& shape() const { return shape_; }
+  /// Where the elements begin in the file.
+  int64_t data_offset() const { return data_offset_; }
   /// Of all elements together.
   int64_t data_bytes() const { return data_bytes_; }
   /// Reads `size` bytes of the data from byte `offset` of the data on.
@@ -67,6 +69,28 @@ class NpyReader {
   std::vector<int64_t> shape_;
   int64_t data_offset_ = 0;
   int64_t data_bytes_ = 0;
+};
+
+/// The elements of an array file, mapped read-only: pages come in as they are touched, and may be dropped again.
+class NpyMap {
+ public:
+  /// Throws DataError as NpyReader does, SystemError when the file cannot be mapped.
+  explicit NpyMap(const std::string& path);
+  ~NpyMap();
+  NpyMap(const NpyMap&) = delete;
+  NpyMap& operator=(const NpyMap&) = delete;
+
+  const std::string& dtype() const { return dtype_; }
+  const std::vector<int64_t>& shape() const { return shape_; }
+  /// The elements in C order, 64-byte aligned where the writer was NpyWriter.
+  const void* data() const { return static_cast<const char*>(mapping_) + data_offset_; }
+
+ private:
+  std::string dtype_;
+  std::vector<int64_t> shape_;
+  int64_t data_offset_ = 0;
+  void* mapping_ = nullptr;
+  size_t mapped_bytes_ = 0;
 };
 
 /// A whole array in memory.

@@ -67,11 +67,9 @@ Artifact load_artifact(const std::string& path, bool trust) {
     about.at("classes").get_to(out.classes);
     out.loss = loss_from_text(about.at("loss").get<std::string>());
     out.preprocessing = preprocessing_from_json(about.at("preprocessing"), where);
-    if (about.contains("hash_split")) {
-      const io::Json& split = about.at("hash_split");
-      out.hash_split =
-          HashSplit{split.at("val_fraction").get<double>(), split.at("train_paths_xxh3").get<std::string>()};
-    }
+    const io::Json& data = about.at("training_data");
+    data.at("path_sample").get_to(out.training_data.path_sample);
+    if (data.contains("val_fraction")) out.training_data.val_fraction = data.at("val_fraction").get<double>();
     const std::vector<float> recorded = about.at("self_test").at("logits").get<std::vector<float>>();
     const at::Tensor found =
         self_test_logits(out.module, out.preprocessing, about.at("self_test").at("seed").get<uint64_t>());

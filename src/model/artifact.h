@@ -19,8 +19,7 @@ struct Artifact {
   std::vector<std::string> classes;
   image::Preprocessing preprocessing;
   Loss loss = Loss::kSoftmax;
-  /// None where the training data had splits of their own.
-  std::optional<HashSplit> hash_split;
+  TrainingData training_data;
   /// All of engraft.json, as text.
   std::string about_json;
 };

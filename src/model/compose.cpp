@@ -136,10 +136,8 @@ std::string compose_model(const GraftSpec& spec, const Head& head) {
                     {"head", head.options().spec},
                     {"preprocessing", to_json(spec.preprocessing)}};
   about["backbone_sha256"] = spec.backbone_sha256;
-  if (spec.hash_split) {
-    about["hash_split"] = {{"val_fraction", spec.hash_split->val_fraction},
-                           {"train_paths_xxh3", spec.hash_split->train_paths_xxh3}};
-  }
+  about["training_data"] = {{"path_sample", spec.training_data.path_sample}};
+  if (spec.training_data.val_fraction) about["training_data"]["val_fraction"] = *spec.training_data.val_fraction;
   about["self_test"] = self_test(graft, spec.preprocessing);
 
   return graph::archive_bytes(graft, {{"engraft.json", about.dump(1, ' ', false, io::Json::error_handler_t::replace)}});

@@ -22,11 +22,12 @@ std::string to_text(Pool pool);
 /// Average and maximum are over H and W; a [B, D] input passes through; kNone changes nothing.
 at::Tensor pooled(const at::Tensor& feature_map, Pool pool);
 
-/// How the hash rule split the training data, for whoever judges the model on them.
-struct HashSplit {
-  double val_fraction = 0;
-  /// data::paths_digest of the training split.
-  std::string train_paths_xxh3;
+/// What the model learned from, for whoever judges it later.
+struct TrainingData {
+  /// Where the hash rule split the data; none where they had splits of their own.
+  std::optional<double> val_fraction;
+  /// data::path_sample of the training split.
+  std::vector<std::string> path_sample;
 };
 
 struct GraftSpec {
@@ -37,8 +38,7 @@ struct GraftSpec {
   Loss loss = Loss::kSoftmax;
   image::Preprocessing preprocessing;
   std::vector<std::string> classes;
-  /// None where the data had splits of their own.
-  std::optional<HashSplit> hash_split;
+  TrainingData training_data;
   /// Tensors of the extracted backbone that training changed; the others are as in the file.
   std::vector<tensor::NamedTensor> trained;
   /// Of the backbone file; recorded in engraft.json.

@@ -255,12 +255,17 @@ void Schema::apply(const io::Json& object, const std::string& where) {
 }
 
 void Schema::apply_assignments(const std::string& assignments, const std::string& where) {
+  std::vector<std::string> seen;
   for (const std::string& part : text::split(assignments, ',')) {
     const size_t equals = part.find('=');
     const std::string key = text::trim(part.substr(0, equals));
     if (equals == std::string::npos || key.empty()) {
       throw UsageError(where + ": expected key=value,key=value, found '" + part + "' in '" + assignments + "'");
     }
+    if (std::find(seen.begin(), seen.end(), canonical(key)) != seen.end()) {
+      throw UsageError(where + ": " + canonical(key) + " is given twice in '" + assignments + "'");
+    }
+    seen.push_back(canonical(key));
     at(key, where).set_text({text::trim(part.substr(equals + 1))}, where + ": " + canonical(key));
   }
 }
@@ -277,10 +282,13 @@ io::Json Schema::record() const {
 
 void Schema::check_required(const std::string& where) const {
   for (const auto& field : fields_) {
-    if (!field->is_required() || field->was_set()) continue;
-    const std::string shown =
-        field->is_positional() ? field->value_name() : "--" + field->flag() + " " + field->value_name();
-    throw UsageError(where + ": " + shown + " is missing (" + field->help() + ")");
+    if (!field->is_required()) continue;
+    // Without a `where` these are flags, else keys of a text or table.
+    const std::string shown = !where.empty()           ? field->name() + "=" + field->value_name()
+                              : field->is_positional() ? field->value_name()
+                                                       : "--" + field->flag() + " " + field->value_name();
+    if (!field->was_set()) throw UsageError(where + ": " + shown + " is missing (" + field->help() + ")");
+    if (field->get() == io::Json("")) throw UsageError(where + ": " + shown + " is empty (" + field->help() + ")");
   }
 }
 

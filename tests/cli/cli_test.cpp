@@ -69,6 +69,7 @@ TEST_CASE("help and version go to stdout, wrong usage to stderr with exit code 2
         Row{train + "--epoch 3", "did you mean 'epochs'?"},
         Row{train + "--epochs two", "--epochs: must be a whole number, not 'two'"},
         Row{train + "--optimizer lion", "one of sgd, adamw, rmsprop"}, Row{train + "--config nope", "no recipe"},
+        Row{"train --out \"\" --backbone y --data z", "--out DIR is empty"},
         Row{"inspect a b", "unexpected argument 'b'"}, Row{"predict --model", "missing"}}) {
     INFO(row.arguments);
     const Outcome outcome = engraft_in(folder.path(), row.arguments);
@@ -142,13 +143,19 @@ TEST_CASE("evaluate splits by hash as the training did, and says where it does n
   CHECK(same.err.find("warning") == std::string::npos);
   const Outcome other = engraft_in(folder, "evaluate --model hashed/model.pt --json --val-fraction 0.8" + data);
   CHECK(io::parse_json(other.out, "stdout")["rows"] > result["rows"]);
-  const std::string warning = "warning: split by hash, and not as in the model's training";
-  CHECK(other.err.find(warning) != std::string::npos);
-  CHECK(engraft_in(folder, "evaluate --model run/model.pt" + data).err.find(warning) != std::string::npos);
-  // The same pictures by other paths fall into other splits.
+  CHECK(other.err.find("warning: the model learned from some of these pictures") != std::string::npos);
+  // A picture more changes nothing; the same pictures by other paths fall into other splits.
+  std::filesystem::copy(folder + "/ex/pictures/val/checks/0000.jpg", folder + "/ex/pictures/train/checks/new.jpg");
+  CHECK(engraft_in(folder, "evaluate --model hashed/model.pt" + data).err.find("warning") == std::string::npos);
+  std::filesystem::remove(folder + "/ex/pictures/train/checks/new.jpg");
   std::filesystem::create_directories(folder + "/outer");
   std::filesystem::create_directory_symlink(folder + "/ex/pictures/train", folder + "/outer/train");
-  CHECK(engraft_in(folder, "evaluate --model hashed/model.pt --data outer").err.find(warning) != std::string::npos);
+  CHECK(engraft_in(folder, "evaluate --model hashed/model.pt --data outer").err.find("by other paths than in") !=
+        std::string::npos);
+  // A model whose training had splits of its own judges all of what has none.
+  const Outcome all = engraft_in(folder, "evaluate --model run/model.pt --json" + data);
+  CHECK(io::parse_json(all.out, "stdout")["rows"] == 48);
+  CHECK(all.err.find("all pictures are judged") != std::string::npos);
   CHECK(engraft_in(folder, "evaluate --model run/model.pt --split all --quiet" + data).err.empty());
 }
 
@@ -161,6 +168,28 @@ TEST_CASE("where test/ serves as validation, evaluate takes it by both names", "
   const io::Json test = io::parse_json(engraft_in(folder, evaluate + "test").out, "stdout");
   CHECK(test["rows"] == 24);
   CHECK(test["loss"] == io::parse_json(engraft_in(folder, evaluate + "val").out, "stdout")["loss"]);
+}
+
+TEST_CASE("output files are written where they are asked for, and never over what is read", "[cli]") {
+  const std::string folder = example().path();
+  const std::string evaluate = "evaluate --model run/model.pt --data ex/pictures --device cpu --quiet ";
+  const std::string model = io::read_file(folder + "/run/model.pt");
+  CHECK(engraft_in(folder, evaluate + "--predictions run/model.pt").code == 2);
+  CHECK(engraft_in(folder, evaluate + "--predictions ex/pictures/val/checks/0000.jpg").code == 2);
+  CHECK(engraft_in(folder, evaluate + "--predictions same.csv --skipped ./same.csv").code == 2);
+  CHECK(io::read_file(folder + "/run/model.pt") == model);
+  CHECK_FALSE(std::filesystem::exists(folder + "/same.csv"));
+  test::put_file(folder + "/target.csv", "old");
+  std::filesystem::create_symlink("target.csv", folder + "/link.csv");
+  must(engraft_in(folder, evaluate + "--predictions link.csv"));
+  CHECK(std::filesystem::is_symlink(folder + "/link.csv"));
+  CHECK(io::read_file(folder + "/target.csv").find("image_path,label") == 0);
+  REQUIRE(::mkfifo((folder + "/out.pipe").c_str(), 0600) == 0);
+  const std::string piped = "cd '" + folder + "'; '" ENGRAFT_PROGRAM "' " + evaluate +
+                            "--predictions out.pipe >/dev/null & cd '" + folder + "'; cat out.pipe > piped.csv; wait";
+  CHECK(std::system(piped.c_str()) == 0);
+  CHECK(io::read_file(folder + "/piped.csv") == io::read_file(folder + "/target.csv"));
+  CHECK(std::filesystem::is_fifo(folder + "/out.pipe"));
 }
 
 TEST_CASE("a run's record is a configuration that repeats it to the byte", "[cli]") {
@@ -200,7 +229,8 @@ TEST_CASE("predict names files, folders and lists, skips what it cannot read and
   CHECK(odd.code == 5);
   CHECK(odd.err.find("pipe.jpg: ") != std::string::npos);
   CHECK(odd.err.find("/dev/zero: ") != std::string::npos);
-  CHECK(std::count(odd.err.begin(), odd.err.end(), '\n') == 2);
+  CHECK(std::count(odd.err.begin(), odd.err.end(), '\n') == 3);
+  CHECK(odd.err.find("warning: 2 of 3 pictures cannot be read") != std::string::npos);
   CHECK(io::parse_json(odd.out, "stdout")["image_path"] == "caf\xEF\xBF\xBD.jpg");
   CHECK(engraft_in(folder, "embed --backbone ex/tiny.pt --data odd.txt --out odd --quiet").code == 5);
 }

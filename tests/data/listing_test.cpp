@@ -182,8 +182,7 @@ TEST_CASE("folders are listed by their names", "[unit]") {
        "single-root",
        {"a", "b"},
        {"a/7.jpg val 0", "b/10.jpg train 1"},
-       {"no picture in the train split of 1 of the 2 classes: a",
-        "no picture in the val split of 1 of the 2 classes: b"}},
+       {"no picture in the val split of 1 of the 2 classes: b"}},
       {"class folders called like splits, beside others, are classes",
        {"bus/1.jpg", "train/1.jpg", "train/2.jpg"},
        {},
@@ -252,6 +251,13 @@ TEST_CASE("folders are listed by their names", "[unit]") {
     }
     for (const Sample& sample : listing.samples) CHECK(fs::exists(sample.file));
   }
+}
+
+TEST_CASE("a class that the hash rule leaves no training picture is warned of", "[unit]") {
+  test::TempFolder folder;
+  lay_out(folder, {"a/7.jpg", "b/10.jpg"});
+  CHECK(data::list_data(folder.path(), {}).warnings ==
+        Strings{"the hash rule leaves no training picture of 1 of the 2 classes, which cannot be learned: a"});
 }
 
 TEST_CASE("a listing without surprises has no notes", "[unit]") {
@@ -384,7 +390,9 @@ TEST_CASE("a pipe named like a picture is left out", "[unit]") {
   test::TempFolder folder;
   lay_out(folder, {"a.jpg"});
   REQUIRE(::mkfifo((folder / "b.jpg").c_str(), 0600) == 0);
-  CHECK(data::list_data(folder.path(), unlabelled()).samples.size() == 1);
+  const Listing listing = data::list_data(folder.path(), unlabelled());
+  CHECK(listing.samples.size() == 1);
+  CHECK(listing.notes == Strings{"1 pipe, socket or device left out"});
 }
 
 TEST_CASE("the hash rule sends the same pictures to validation for ever", "[golden]") {

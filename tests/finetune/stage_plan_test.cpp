@@ -51,7 +51,9 @@ TEST_CASE("the cut is the last legal block below the first that learns", "[unit]
 
 TEST_CASE("a malformed stage is refused with its number", "[unit]") {
   CHECK_THROWS_WITH(plan_stages(with_stages({"epochs=3"})),
-                    Catch::Contains("--stage (stage 2)") && Catch::Contains("unfreeze"));
+                    Catch::Contains("--stage (stage 2): unfreeze=TEXT is missing"));
+  CHECK_THROWS_WITH(plan_stages(with_stages({"unfreeze=mixed_2,epochs=1,epochs=2"})),
+                    Catch::Contains("epochs is given twice"));
   CHECK_THROWS_WITH(plan_stages(with_stages({"unfreeze=mixed_2,epoch=3"})), Catch::Contains("did you mean 'epochs'?"));
   CHECK_THROWS_WITH(plan_stages(with_stages({"unfreeze=mixed_2,epochs=0"})), Catch::Contains("at least 1"));
   CHECK_THROWS_AS(plan_stages(with_stages({"unfreeze=mixed_9"})), ModelError);

@@ -227,6 +227,21 @@ TEST_CASE("the methods of a split carry the cut and are made once", "[unit]") {
       CHECK((one == other) == (graph::split_methods(one).top_method == graph::split_methods(other).top_method));
 }
 
+TEST_CASE("one method collects what several trunks and forward give", "[unit]") {
+  const at::NoGradGuard no_grad;
+  Module module = graph::extract(make_net("chain"), {"fc"});
+  const std::string method = graph::collect(module, {"conv1", "conv2+1"});
+  CHECK(graph::collect(module, {"conv1", "conv2+1"}) == method);
+  const at::Tensor x = input_of(3);
+  const auto collected = module.get_method(method)({x}).toTuple()->elements();
+  REQUIRE(collected.size() == 3);
+  CHECK(same(collected[0].toTensor(), run(module, graph::split(module, "conv1").trunk_method, x)));
+  CHECK(same(collected[1].toTensor(), run(module, graph::split(module, "conv2+1").trunk_method, x)));
+  CHECK(same(collected[2].toTensor(), run(module, x)));
+  CHECK(message_of([&] { graph::collect(module, {"conv2+7"}); }).find("cannot cut at 'conv2+7'") == 0);
+  CHECK_THROWS_AS(graph::collect(module, {}), UsageError);
+}
+
 TEST_CASE("a cut at the tap leaves a top that returns its input", "[unit]") {
   Module module = graph::extract(make_net("chain"), {"conv2"});
   const auto methods = graph::split(module, "conv2");

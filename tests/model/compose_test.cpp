@@ -33,7 +33,7 @@ model::GraftSpec make_spec(const std::string& folder) {
   spec.tap = "mixed_2";
   spec.preprocessing.size_px = 32;
   spec.classes = {"ants", "bees", "cats"};
-  spec.hash_split = model::HashSplit{0.3, "0123"};
+  spec.training_data = {0.3, {"0123"}};
   return spec;
 }
 
@@ -93,7 +93,9 @@ TEST_CASE("what is not a model, and a model whose weights were changed, are refu
   CHECK_THROWS_WITH(model::load_artifact(spec.backbone_path, false), Catch::Contains("not a model of engraft"));
   io::write_file(folder / "model.pt", model::compose_model(spec, make_head(3)));
   CHECK_THROWS_WITH(model::load_backbone({folder / "model.pt", false, {}, true}), Catch::Contains("not a backbone"));
-  CHECK(model::load_artifact(folder / "model.pt", false).hash_split->train_paths_xxh3 == "0123");
+  const model::TrainingData data = model::load_artifact(folder / "model.pt", false).training_data;
+  CHECK(data.val_fraction == 0.3);
+  CHECK(data.path_sample == std::vector<std::string>{"0123"});
   model::Script script = model::load_script(folder / "model.pt", false);
   for (const at::Tensor& parameter : script.module.parameters(true)) parameter.detach().mul_(1.1);
   script.module.save(folder / "changed.pt", {{"engraft.json", script.archive_json}});

@@ -1,0 +1,237 @@
+#include "finetune/frozen_part.h"
+
+#include <ATen/ATen.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <unordered_map>
+
+#include "base/errors.h"
+#include "base/text.h"
+#include "data/digest.h"
+#include "graph/surgery.h"
+#include "model/preprocessing_source.h"
+#include "tensor/device.h"
+
+namespace engraft::finetune {
+
+namespace {
+
+constexpr double kShareOfMemory = 0.25;
+constexpr double kBytesPerGib = 1024.0 * 1024.0 * 1024.0;
+constexpr const char* kPictures = "the pictures";
+
+int64_t physical_memory() {
+  return static_cast<int64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<int64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+std::string name_of(const std::string& cut) { return cut.empty() ? kPictures : cut; }
+
+}  // namespace
+
+FrozenPart::FrozenPart(Setup& setup, Reporter& reporter)
+    : setup_(setup),
+      reporter_(reporter),
+      disk_(store::cache_folder(setup.options.cache.cache_dir),
+            static_cast<int64_t>(setup.options.cache.cache_limit * kBytesPerGib)) {
+  decide_places();
+}
+
+int64_t FrozenPart::row_count() const {
+  return static_cast<int64_t>(setup_.train_rows.size() + setup_.val_rows.size());
+}
+
+std::vector<int64_t> FrozenPart::all_rows() const {
+  std::vector<int64_t> rows = setup_.train_rows;
+  rows.insert(rows.end(), setup_.val_rows.begin(), setup_.val_rows.end());
+  return rows;
+}
+
+/// True where no stage before `stage` learns anything below its cut: then the trunk is the file's.
+bool FrozenPart::fits_first_pass(const StagePlan& stage) const {
+  if (stage.cut.empty()) return false;  // decoded pictures: a pass of their own costs no network
+  return std::all_of(setup_.stages.begin() + 1, setup_.stages.end(), [&](const StagePlan& earlier) {
+    return earlier.number >= stage.number || earlier.freeze.first_learning < 0 ||
+           earlier.freeze.first_learning >= stage.freeze.first_learning;
+  });
+}
+
+void FrozenPart::decide_places() {
+  const std::string& mode = setup_.options.cache.cache;
+  auto memory_left = static_cast<int64_t>(kShareOfMemory * static_cast<double>(physical_memory()));
+  for (const StagePlan& stage : setup_.stages) {
+    if (stage.number == 1 || places_.count(stage.cut) > 0) continue;
+    const std::string method = stage.cut.empty() ? "" : graph::split(setup_.body, stage.cut).trunk_method;
+    const at::Tensor row = engine::run_grey(setup_.body, method, setup_.engine_options.preprocessing).front();
+    const int64_t bytes = row_count() * static_cast<int64_t>(row.nbytes());
+    Place place = Place::kNowhere;
+    if (mode == "memory" || (mode == "auto" && bytes <= memory_left)) {
+      place = Place::kMemory;
+      memory_left -= bytes;
+    } else if (mode != "off" && disk_.has_room_for(bytes)) {
+      place = Place::kDisk;
+    }
+    places_[stage.cut] = place;
+    bytes_[stage.cut] = bytes;
+    const std::string size =
+        text::cat("cache: ", name_of(stage.cut), " ", text::shape(row.sizes().slice(1).vec()), ", ",
+                  text::count_of(row_count(), "picture"), ", ", text::bytes(static_cast<double>(bytes)));
+    if (place == Place::kMemory) {
+      reporter_.note(size + ", in memory");
+    } else if (place == Place::kDisk) {
+      reporter_.note(size + ", in " + disk_.folder());
+    } else if (mode == "off") {
+      reporter_.note(size + ": off; the trunk runs in every epoch");
+    } else {
+      reporter_.warn(size + ": more than --cache-limit or the disk allow; the trunk runs in every epoch");
+    }
+  }
+}
+
+/// All that decides the bytes of an output's rows.
+io::Json FrozenPart::key_of(const Output& output, const StagePlan& stage) {
+  if (data_digest_.empty()) data_digest_ = data::data_digest(setup_.listing);
+  io::Json key = {{"data", data_digest_},
+                  {"preprocessing", model::to_json(setup_.engine_options.preprocessing)},
+                  {"engine", "torch f32"},
+                  {"batch", setup_.engine_options.batch_size},
+                  {"platform", tensor::platform_text()},
+                  {"device", setup_.device.str()},
+                  {"backbone_sha256", setup_.backbone.sha256},
+                  {"frozen", tensor::digest(model::frozen_tensors(setup_.body, stage.freeze))}};
+  if (output.is_features) {
+    key["tap"] = setup_.tap;
+    key["pool"] = model::to_text(setup_.pool);
+  } else {
+    key["cut"] = output.cut;
+  }
+  return key;
+}
+
+std::string FrozenPart::method_for(const std::vector<Output>& outputs) {
+  std::vector<std::string> cuts;
+  for (const Output& output : outputs) {
+    if (!output.is_features) cuts.push_back(output.cut);
+  }
+  if (cuts.empty()) return "forward";
+  if (outputs.size() > 1) return graph::collect(setup_.body, cuts);
+  return cuts.front().empty() ? "" : graph::split(setup_.body, cuts.front()).trunk_method;
+}
+
+FrozenPart::Filled FrozenPart::fill(std::vector<Output>& outputs, const std::string& what) {
+  const std::vector<int64_t> rows = all_rows();
+  const int64_t count = row_count();
+  Filled filled;
+  filled.rows.resize(outputs.size());
+  const auto add_bad = [&](const std::vector<std::pair<int64_t, std::string>>& bad) {
+    if (!filled.bad.empty()) return;  // the same pictures for every output
+    for (const auto& [index, reason] : bad) {
+      const int64_t row = rows[static_cast<size_t>(index)];
+      filled.bad.push_back({row, setup_.listing.samples[static_cast<size_t>(row)].image_path, reason});
+    }
+  };
+
+  std::vector<Output> missing;
+  std::vector<size_t> place_of_missing;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (!outputs[i].key.is_null()) {
+      auto found = disk_.find(outputs[i].key);
+      if (found && found->rows.rows() + static_cast<int64_t>(found->bad.size()) == count) {
+        reporter_.note("cache: " + (outputs[i].is_features ? "features" : name_of(outputs[i].cut)) + " found on disk");
+        filled.rows[i] = found->rows;
+        add_bad(found->bad);
+        continue;
+      }
+    }
+    missing.push_back(outputs[i]);
+    place_of_missing.push_back(i);
+  }
+  if (missing.empty()) return filled;
+
+  std::vector<std::unique_ptr<store::RowsWriter>> writers;
+  for (const Output& output : missing) {
+    writers.push_back(output.place == Place::kDisk ? disk_.begin(output.key, output.bytes)
+                                                   : store::make_memory_writer(count, c10::Device(c10::kCPU)));
+  }
+  const auto engine = engine::make_torch_engine(setup_.body, method_for(missing), setup_.engine_options);
+  const auto unread = forward_pass(
+      setup_.listing, rows, *engine, {setup_.options.compute.loader_threads, what},
+      [&](const std::vector<int64_t>&, const std::vector<at::Tensor>& given) {
+        for (size_t i = 0; i < missing.size(); ++i) {
+          writers[i]->append(missing[i].is_features ? model::pooled(given[i], setup_.pool).contiguous() : given[i]);
+        }
+      },
+      reporter_);
+  std::unordered_map<int64_t, int64_t> index_of;
+  for (size_t i = 0; i < rows.size(); ++i) index_of[rows[i]] = static_cast<int64_t>(i);
+  std::vector<std::pair<int64_t, std::string>> bad;
+  for (const BadPicture& picture : unread) bad.emplace_back(index_of.at(picture.row), picture.reason);
+  add_bad(bad);
+  for (size_t i = 0; i < missing.size(); ++i) filled.rows[place_of_missing[i]] = writers[i]->finish(bad).rows;
+  return filled;
+}
+
+void FrozenPart::first_pass() {
+  const std::string& mode = setup_.options.cache.cache;
+  std::error_code unknown;
+  const bool look_on_disk = mode == "disk" || (mode == "auto" && std::filesystem::exists(disk_.folder(), unknown));
+  std::vector<Output> outputs;
+  for (const StagePlan& stage : setup_.stages) {
+    if (stage.number == 1 || !fits_first_pass(stage) || places_.at(stage.cut) == Place::kNowhere) continue;
+    const bool is_there =
+        std::any_of(outputs.begin(), outputs.end(), [&](const Output& o) { return o.cut == stage.cut; });
+    if (is_there) continue;
+    Output output{stage.cut, false, places_.at(stage.cut), bytes_.at(stage.cut), {}};
+    if (look_on_disk || output.place == Place::kDisk) output.key = key_of(output, stage);
+    outputs.push_back(output);
+  }
+  const bool needs_features = setup_.options.epochs > 0;
+  if (needs_features) {
+    Output output{"", true, Place::kMemory, row_count() * setup_.head.options().embedding_dim * 4, {}};
+    if (mode == "disk" && disk_.has_room_for(output.bytes)) output.place = Place::kDisk;
+    if (look_on_disk) output.key = key_of(output, setup_.stages.front());
+    outputs.push_back(output);
+  }
+
+  std::vector<int64_t> only_read = setup_.test_rows;
+  if (outputs.empty()) {
+    const std::vector<int64_t> rows = all_rows();
+    only_read.insert(only_read.end(), rows.begin(), rows.end());
+  }
+  std::vector<BadPicture> bad;
+  if (!only_read.empty()) {
+    bad = check_pictures(setup_.listing, only_read, setup_.engine_options,
+                         {setup_.options.compute.loader_threads, "reading pictures"}, reporter_);
+  }
+  Filled filled;
+  if (!outputs.empty()) filled = fill(outputs, needs_features ? "computing features" : "computing activations");
+  bad.insert(bad.end(), filled.bad.begin(), filled.bad.end());
+  drop_bad(setup_, bad, reporter_);
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    (outputs[i].is_features ? features_ : kept_[outputs[i].cut]) = filled.rows[i];
+  }
+}
+
+std::optional<store::ActivationRows> FrozenPart::activations(const StagePlan& stage) {
+  const auto kept = kept_.find(stage.cut);
+  if (kept != kept_.end() && fits_first_pass(stage)) return kept->second;
+  const Place place = places_.at(stage.cut);
+  if (place == Place::kNowhere) return std::nullopt;
+  std::vector<Output> outputs = {{stage.cut, false, place, bytes_.at(stage.cut), {}}};
+  if (place == Place::kDisk) outputs.front().key = key_of(outputs.front(), stage);
+  Filled filled = fill(outputs, text::cat("stage ", stage.number, ": computing activations"));
+  require_readable(filled.bad);
+  kept_[stage.cut] = filled.rows.front();
+  return filled.rows.front();
+}
+
+void FrozenPart::drop_activations(const StagePlan& stage) {
+  const bool is_needed = std::any_of(setup_.stages.begin(), setup_.stages.end(), [&](const StagePlan& later) {
+    return later.number > stage.number && later.cut == stage.cut && fits_first_pass(later);
+  });
+  if (!is_needed) kept_.erase(stage.cut);
+}
+
+}  // namespace engraft::finetune

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/report.h"
+#include "finetune/setup.h"
+#include "store/activation_cache.h"
+
+namespace engraft::finetune {
+
+/// What the frozen blocks of a run compute: the head's features, and the activations at the stages' cuts, by as few
+/// passes over the pictures as can be. Rows stand in the order of the setup's training rows, then its validation rows.
+///
+/// The first pass computes the features and, beside them, the activations of every cut below which nothing has learned
+/// when its stage comes; a later cut has a pass of its own at its stage. What is kept, where, and why not is said to
+/// the reporter. Rows are bit-equal to what the trunk gives on the fly.
+class FrozenPart {
+ public:
+  /// Decides what is kept where. The setup must outlive it.
+  FrozenPart(Setup& setup, Reporter& reporter);
+
+  /// Reads every picture once, and drops the bad ones from the setup. Throws as drop_bad and forward_pass.
+  void first_pass();
+
+  /// [train + validation, D]; none without a head stage.
+  const store::ActivationRows& features() const { return features_; }
+  void drop_features() { features_ = {}; }
+
+  /// The activations at the cut of `stage`, to be asked for when the stage begins; none where they are not kept, and
+  /// the trunk must run in every epoch.
+  std::optional<store::ActivationRows> activations(const StagePlan& stage);
+  /// Gives back what no stage after `stage` needs.
+  void drop_activations(const StagePlan& stage);
+
+ private:
+  enum class Place { kNowhere, kMemory, kDisk };
+  struct Output {
+    std::string cut;  // of an activation; empty and is_features for features
+    bool is_features = false;
+    Place place = Place::kMemory;
+    int64_t bytes = 0;
+    io::Json key;
+  };
+  struct Filled {
+    std::vector<store::ActivationRows> rows;
+    std::vector<BadPicture> bad;
+  };
+
+  int64_t row_count() const;
+  std::vector<int64_t> all_rows() const;
+  bool fits_first_pass(const StagePlan& stage) const;
+  void decide_places();
+  io::Json key_of(const Output& output, const StagePlan& stage);
+  /// Finds or computes `outputs`, by one method of the body.
+  Filled fill(std::vector<Output>& outputs, const std::string& what);
+  std::string method_for(const std::vector<Output>& outputs);
+
+  Setup& setup_;
+  Reporter& reporter_;
+  store::ActivationCache disk_;
+  std::map<std::string, Place> places_;  // by cut
+  std::map<std::string, int64_t> bytes_;
+  std::map<std::string, store::ActivationRows> kept_;
+  store::ActivationRows features_;
+  std::string data_digest_;
+};
+
+}  // namespace engraft::finetune
