@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
+#include <torch/csrc/jit/runtime/graph_executor.h>
 
 #include "base/errors.h"
 #include "base/text.h"
@@ -27,6 +28,7 @@ class TorchEngine : public Engine {
     const at::Tensor bytes =
         at::from_blob(const_cast<uint8_t*>(pixels), {options_.batch_size, size, size, 3}, at::kByte);
     c10::NoGradGuard no_grad;
+    const torch::jit::GraphOptimizerEnabledGuard unoptimised(false);  // the first batch takes the path of the last
     try {
       const at::Tensor x = normalise(bytes, options_.preprocessing, options_.device);  // [B, 3, H, W]
       if (method_.empty()) return {x};

@@ -173,13 +173,15 @@ FrozenPart::Filled FrozenPart::fill(std::vector<Output>& outputs, const std::str
   return filled;
 }
 
-void FrozenPart::first_pass() {
+void FrozenPart::first_pass(int64_t first_stage) {
   const std::string& mode = setup_.options.cache.cache;
   std::error_code unknown;
   const bool look_on_disk = mode == "disk" || (mode == "auto" && std::filesystem::exists(disk_.folder(), unknown));
   std::vector<Output> outputs;
   for (const StagePlan& stage : setup_.stages) {
-    if (stage.number == 1 || !fits_first_pass(stage) || places_.at(stage.cut) == Place::kNowhere) continue;
+    if (stage.number == 1 || stage.number < first_stage || !fits_first_pass(stage) ||
+        places_.at(stage.cut) == Place::kNowhere)
+      continue;
     const bool is_there =
         std::any_of(outputs.begin(), outputs.end(), [&](const Output& o) { return o.cut == stage.cut; });
     if (is_there) continue;
@@ -187,7 +189,7 @@ void FrozenPart::first_pass() {
     if (look_on_disk || output.place == Place::kDisk) output.key = key_of(output, stage);
     outputs.push_back(output);
   }
-  const bool needs_features = setup_.options.epochs > 0;
+  const bool needs_features = setup_.options.epochs > 0 && first_stage == 1;
   if (needs_features) {
     Output output{"", true, Place::kMemory, row_count() * setup_.head.options().embedding_dim * 4, {}};
     if (mode == "disk" && disk_.has_room_for(output.bytes)) output.place = Place::kDisk;

@@ -22,8 +22,9 @@ class FrozenPart {
   /// Decides what is kept where. The setup must outlive it.
   FrozenPart(Setup& setup, Reporter& reporter);
 
-  /// Reads every picture once, and drops the bad ones from the setup. Throws as drop_bad and forward_pass.
-  void first_pass();
+  /// Reads every picture once, and drops the bad ones from the setup. Computes nothing that only stages before
+  /// `first_stage` need. Throws as drop_bad and forward_pass.
+  void first_pass(int64_t first_stage = 1);
 
   /// [train + validation, D]; none without a head stage.
   const store::ActivationRows& features() const { return features_; }

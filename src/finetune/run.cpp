@@ -12,10 +12,12 @@
 #include "data/digest.h"
 #include "finetune/frozen_part.h"
 #include "finetune/judge.h"
+#include "finetune/resume.h"
 #include "finetune/setup.h"
 #include "finetune/stages.h"
 #include "io/digest.h"
 #include "io/toml.h"
+#include "store/checkpoint.h"
 #include "store/out_folder.h"
 #include "store/run_folder.h"
 #include "tensor/device.h"
@@ -164,29 +166,89 @@ TrainResult finish(const Setup& setup, const std::vector<StageOutcome>& stages, 
 
 }  // namespace
 
+namespace {
+
+/// What a finished run said when it ended.
+TrainResult finished_result(const std::string& out) {
+  const io::Json record = io::read_json(out + "/" + store::kResultFile);
+  try {
+    return {io::json_line(record),
+            text::cat(out, ": finished before; top1 ", text::fixed(100 * record.at("top1").get<double>(), 2),
+                      " %, loss ", text::fixed(record.at("loss").get<double>(), 4), "\n")};
+  } catch (const nlohmann::json::exception& error) {
+    throw DataError(out + "/" + store::kResultFile + ": " + error.what());
+  }
+}
+
+int64_t steps_of(const Setup& setup, const StagePlan& stage) {
+  const auto rows = static_cast<int64_t>(setup.train_rows.size());
+  return (rows + setup.engine_options.batch_size - 1) / setup.engine_options.batch_size * stage.epochs;
+}
+
+/// All stages from the one that is to be trained on.
+std::vector<StageOutcome> train_stages(Setup& setup, FrozenPart& frozen, const std::optional<Resumption>& resumption,
+                                       store::RunFolder& folder, Reporter& reporter) {
+  std::vector<StageOutcome> done;
+  if (resumption) done = resumption->outcomes;
+  const int64_t first = resumption ? resumption->stage : 1;
+  int64_t steps_before = resumption ? resumption->steps_before : 0;
+  for (const StagePlan& stage : setup.stages) {
+    if (stage.number < first || stage.epochs == 0) continue;
+    const bool goes_on = resumption && stage.number == first;
+    const StageContext context{folder, reporter, done, steps_before, goes_on ? &*resumption : nullptr};
+    StageOutcome outcome = stage.number == 1 ? train_head(setup, frozen.features(), context)
+                                             : train_stage(setup, stage, frozen.activations(stage), context);
+    stage.number == 1 ? frozen.drop_features() : frozen.drop_activations(stage);
+    done.push_back(std::move(outcome));
+    steps_before += steps_of(setup, stage);
+  }
+  return done;
+}
+
+store::RunFolder open_folder(const std::string& out, bool is_there, const std::optional<Resumption>& resumption) {
+  if (!is_there) return store::RunFolder(out);
+  return store::RunFolder(out, resumption ? resumption->epochs : 0);
+}
+
+}  // namespace
+
 TrainResult run_training(const TrainOptions& options, const std::string& out, const io::Json& record,
                          Reporter& reporter) {
   const Stopwatch watch;
-  store::require_free_folder(out);
+  const bool is_there = options.resume && std::filesystem::exists(out + "/" + store::kRunFile);
+  if (!is_there) {
+    store::require_free_folder(out);
+  } else {
+    require_same_options(out, record);
+    if (std::filesystem::exists(out + "/" + store::kResultFile)) {
+      store::remove_checkpoints(out);  // it may have been killed right before that
+      return finished_result(out);
+    }
+  }
   Setup setup = set_up(options, reporter);
   io::Json run_toml = record;
   run_toml["resolved"] = resolved_json(setup);
-  FrozenPart frozen(setup, reporter);
-  frozen.first_pass();
-  // Not before the pictures are known to be readable: a refused data set leaves no folder in the way of the next try.
-  store::RunFolder folder(out);
-  folder.write_text(store::kRunFile, io::to_toml(run_toml));
-  folder.write_text("classes.txt", text::join(setup.listing.classes, "\n") + "\n");
-
-  std::vector<StageOutcome> stages;
-  if (options.epochs > 0) stages.push_back(train_head(setup, frozen.features(), folder, reporter));
-  frozen.drop_features();
-  for (size_t i = 1; i < setup.stages.size(); ++i) {
-    const StagePlan& stage = setup.stages[i];
-    stages.push_back(train_stage(setup, stage, frozen.activations(stage), folder, reporter));
-    frozen.drop_activations(stage);
+  std::optional<Resumption> resumption;
+  if (is_there) resumption = read_resumption(out, setup);
+  if (is_there) {
+    reporter.note(resumption ? text::cat("resumed: stage ", resumption->stage, ", step ",
+                                         resumption->start.progress.step, " of it")
+                             : "resumed: no checkpoint yet, from the beginning");
   }
-  return finish(setup, stages, folder, watch, reporter);
+  FrozenPart frozen(setup, reporter);
+  frozen.first_pass(resumption ? resumption->stage : 1);
+  // Not before the pictures are known to be readable: a refused data set leaves no folder in the way of the next try.
+  store::RunFolder folder = open_folder(out, is_there, resumption);
+  folder.write_text("classes.txt", text::join(setup.listing.classes, "\n") + "\n");
+  folder.write_text(store::kRunFile, io::to_toml(run_toml));
+  try {
+    const std::vector<StageOutcome> stages = train_stages(setup, frozen, resumption, folder, reporter);
+    TrainResult result = finish(setup, stages, folder, watch, reporter);
+    store::remove_checkpoints(out);
+    return result;
+  } catch (const Stopped& stopped) {
+    throw Stopped(stopped.code(), std::string(stopped.what()) + "; the same command with --resume goes on");
+  }
 }
 
 }  // namespace engraft::finetune

@@ -6,6 +6,7 @@
 #include <tuple>
 #include <utility>
 
+#include "base/errors.h"
 #include "base/text.h"
 #include "finetune/frozen.h"
 #include "finetune/sources.h"
@@ -56,14 +57,27 @@ std::string epoch_text(const char* which, const train::EpochRecord& e) {
                    text::fixed(e.val_loss, 4), ", train loss ", text::fixed(e.train_loss, 4));
 }
 
+/// A resumed stage must freeze what the one that was cut off froze, to the bit.
+void require_same_frozen(const model::FrozenProof& proof, const Resumption& resumption) {
+  io::Json digests = io::Json::object();
+  for (const auto& [block, digest] : proof.digests()) digests[block] = digest;
+  if (digests == resumption.frozen_digests) return;
+  throw DataError("the frozen blocks are not those of the checkpoint: the backbone or the checkpoint was changed");
+}
+
 /// Fits, leaves the trainee at the wanted epoch, and holds the body against `proof`, made here before the first step.
 /// `seen_in_train_mode` tells, after training, the frozen blocks whose norms stood in train mode during it.
 StageOutcome run_stage(Setup& setup, const StagePlan& stage, train::Trainee& trainee, train::BatchSource& train,
                        train::BatchSource& val, const std::function<std::vector<std::string>()>& seen_in_train_mode,
-                       store::RunFolder& folder, Reporter& reporter) {
+                       const StageContext& context) {
   const model::FrozenProof proof(setup.body, stage.freeze);
-  const train::FitResult fitted =
-      train::fit(trainee, train, val, fit_options(setup, stage), reporter, recorder(stage, folder, reporter));
+  if (context.resumption != nullptr) require_same_frozen(proof, *context.resumption);
+  StageCheckpointer checkpointer(setup, stage, proof, context.folder, context.done, context.steps_before);
+  train::FitHooks hooks;
+  hooks.on_epoch = recorder(stage, context.folder, context.reporter);
+  hooks.checkpointer = &checkpointer;
+  if (context.resumption != nullptr) hooks.start = &context.resumption->start;
+  const train::FitResult fitted = train::fit(trainee, train, val, fit_options(setup, stage), context.reporter, hooks);
   const bool take_last = stage.number == setup.stages.back().number && setup.options.select == "last";
   const train::EpochRecord& best = fitted.epochs[fitted.best];
   const train::EpochRecord& last = fitted.epochs.back();
@@ -97,16 +111,16 @@ std::pair<std::unique_ptr<train::BatchSource>, std::unique_ptr<train::BatchSourc
 
 }  // namespace
 
-StageOutcome train_head(Setup& setup, const store::ActivationRows& features, store::RunFolder& folder,
-                        Reporter& reporter) {
+StageOutcome train_head(Setup& setup, const store::ActivationRows& features, const StageContext& context) {
   auto [train, val] = rows_sources(setup, features);
   HeadTrainee trainee(setup.head);
   const auto none = [] { return std::vector<std::string>(); };
-  return run_stage(setup, setup.stages.front(), trainee, *train, *val, none, folder, reporter);
+  return run_stage(setup, setup.stages.front(), trainee, *train, *val, none, context);
 }
 
 StageOutcome train_stage(Setup& setup, const StagePlan& stage, const std::optional<store::ActivationRows>& activations,
-                         store::RunFolder& folder, Reporter& reporter) {
+                         const StageContext& context) {
+  Reporter& reporter = context.reporter;
   std::string trunk_method, top_method = "forward";  // no trunk: the pictures themselves
   if (!stage.cut.empty()) {
     const graph::Split split = graph::split(setup.body, stage.cut);
@@ -130,7 +144,7 @@ StageOutcome train_stage(Setup& setup, const StagePlan& stage, const std::option
   TopTrainee trainee(setup.body, top_method, stage.freeze, setup.pool, setup.head);
   trainee.set_training(false);
   const auto seen = [&] { return trainee.frozen_seen_in_train_mode(); };
-  return run_stage(setup, stage, trainee, *train, *val, seen, folder, reporter);
+  return run_stage(setup, stage, trainee, *train, *val, seen, context);
 }
 
 }  // namespace engraft::finetune

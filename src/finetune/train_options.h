@@ -66,6 +66,7 @@ struct TrainOptions {
   std::string select = "best";
   int64_t seed = 42;
   bool skip_bad = false;
+  bool resume = false;
   double val_fraction = data::kValFraction;
   data::DataOptions data;
   image::PreprocessingFlags preprocessing;
@@ -97,6 +98,9 @@ void describe(Visitor& v, TrainOptions& o) {
   describe(v, o.data);
   data::describe_val_fraction(v, o.val_fraction);
   v.field("skip_bad", o.skip_bad, "go on without pictures that cannot be read");
+  v.field("resume", o.resume,
+          "go on with the run in --out where it was cut off, to the same bytes; starts it if it is not there")
+      .not_recorded();
   describe(v, o.preprocessing);
   describe(v, o.cache);
   describe(v, o.compute);

@@ -1,6 +1,7 @@
 #include "finetune/trainees.h"
 
 #include <ATen/ATen.h>
+#include <torch/csrc/jit/runtime/graph_executor.h>
 
 #include "base/errors.h"
 #include "graph/reason.h"
@@ -22,7 +23,12 @@ TopTrainee::TopTrainee(const torch::jit::Module& backbone, std::string top_metho
                        model::Pool pool, model::Head& head)
     : backbone_(backbone), top_method_(std::move(top_method)), plan_(plan), pool_(pool), head_(head) {}
 
+// Note [No optimised executor]
+// TorchScript's executor runs a graph as it is the first times and differently afterwards, once it has seen its inputs:
+// parts of it by gradient formulas of its own, which round otherwise than LibTorch's. A run that is resumed would have
+// its first times where an uninterrupted one has its hundredth. Unoptimised, every step is the first one.
 at::Tensor TopTrainee::forward(const at::Tensor& inputs) {
+  const torch::jit::GraphOptimizerEnabledGuard unoptimised(false);
   try {
     const at::Tensor map = backbone_.get_method(top_method_)({inputs}).toTensor();  // [B, C, H, W]
     return head_.forward(model::pooled(map, pool_));

@@ -1,7 +1,10 @@
 #include "store/run_folder.h"
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "base/errors.h"
+#include "base/text.h"
 #include "io/atomic_file.h"
 #include "io/csv.h"
 #include "store/out_folder.h"
@@ -11,6 +14,44 @@ namespace engraft::store {
 RunFolder::RunFolder(std::string path) : path_(std::move(path)) {
   require_free_folder(path_);
   io::make_folders(path_);
+}
+
+namespace {
+
+/// The first `lines` lines of a file; nothing of a file that is not there, when none are wanted.
+std::string first_lines(const std::string& path, int64_t lines) {
+  if (lines == 0) return "";
+  const std::string bytes = io::read_file(path);
+  size_t end = 0;
+  for (int64_t i = 0; i < lines; ++i) {
+    const size_t at = bytes.find('\n', end);
+    if (at == std::string::npos) {
+      throw DataError(text::cat(path, ": has ", i, " lines, expected ", lines, ", which the checkpoint has seen"));
+    }
+    end = at + 1;
+  }
+  return bytes.substr(0, end);
+}
+
+}  // namespace
+
+RunFolder::RunFolder(std::string path, int64_t epochs) : path_(std::move(path)), epochs_(epochs) {
+  metrics_ = first_lines(file("metrics.jsonl"), epochs);
+  metrics_csv_ = first_lines(file("metrics.csv"), epochs == 0 ? 0 : epochs + 1);
+  timings_ = first_lines(file("timings.jsonl"), epochs);
+  std::error_code unknown;
+  for (const auto& entry : std::filesystem::directory_iterator(path_, unknown)) {
+    const std::string name = entry.path().filename().string();
+    const bool is_later = name == "model.pt" || name == "predictions.csv" || name == kResultFile;
+    const bool is_metrics = name == "metrics.jsonl" || name == "metrics.csv" || name == "timings.jsonl";
+    // Metrics that stay are replaced below, never missing: this too may be cut off.
+    const bool goes = is_later || (is_metrics && epochs == 0) || name.find(".tmp-") != std::string::npos;
+    if (goes) std::filesystem::remove(entry.path(), unknown);
+  }
+  if (epochs == 0) return;
+  write_text("metrics.jsonl", metrics_);
+  write_text("metrics.csv", metrics_csv_);
+  write_text("timings.jsonl", timings_);
 }
 
 void RunFolder::write_text(const std::string& name, const std::string& text) const { io::write_file(file(name), text); }
@@ -26,6 +67,7 @@ void RunFolder::add_metrics(const io::Json& line) {
   metrics_ += io::json_line(line) + "\n";
   write_text("metrics.jsonl", metrics_);
   write_text("metrics.csv", metrics_csv_);
+  ++epochs_;
 }
 
 void RunFolder::add_timing(const io::Json& line) {

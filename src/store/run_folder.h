@@ -17,8 +17,13 @@ class RunFolder {
  public:
   /// Makes the folder. Throws UsageError as require_free_folder.
   explicit RunFolder(std::string path);
+  /// Opens the folder of a run that was cut off, to go on from where it had `epochs` lines of metrics: files that came
+  /// later, and what was half written, go. Throws DataError where there are fewer lines.
+  RunFolder(std::string path, int64_t epochs);
 
   const std::string& path() const { return path_; }
+  /// Lines of metrics.jsonl.
+  int64_t epochs() const { return epochs_; }
   std::string file(const std::string& name) const { return path_ + "/" + name; }
 
   void write_text(const std::string& name, const std::string& text) const;
@@ -29,6 +34,7 @@ class RunFolder {
 
  private:
   std::string path_;
+  int64_t epochs_ = 0;
   std::string metrics_, metrics_csv_, timings_;
 };
 

@@ -59,66 +59,130 @@ Outputs infer(Trainee& trainee, BatchSource& source, int64_t batch_size) {
   return out;
 }
 
-FitResult fit(Trainee& trainee, BatchSource& train, BatchSource& val, const FitOptions& options, Reporter& reporter,
-              const std::function<void(const EpochRecord&)>& on_epoch) {
-  const int64_t steps_per_epoch = (train.rows() + options.batch_size - 1) / options.batch_size;
-  Schedule schedule = options.schedule;
-  schedule.total_steps = steps_per_epoch * options.epochs;
-  schedule.warmup_steps = steps_per_epoch * options.warmup_epochs;
-  const std::unique_ptr<Optimizer> optimizer = make_optimizer(options.optimizer, trainee.parameters());
-  const uint64_t stage_key = static_cast<uint64_t>(options.stage);
-  const std::string title = text::cat("stage ", options.stage);
+namespace {
 
-  FitResult result;
-  int64_t step = 0;
-  for (int64_t epoch = 1; epoch <= options.epochs; ++epoch) {
-    const Stopwatch watch;
-    EpochRecord record;
-    record.epoch = epoch;
-    RandomStream shuffle(options.seed, {kShuffleKey, stage_key, static_cast<uint64_t>(epoch)});
-    train.start(permutation(train.rows(), shuffle), options.batch_size);
-    trainee.set_training(true);
-    double loss_sum = 0;
-    int64_t right = 0, seen = 0;
-    TrainBatch batch;
-    while (train.next(batch)) {
-      throw_if_stopped("training");
-      tensor::seed_generators(mix(mix(options.seed, kStepKey + stage_key), static_cast<uint64_t>(step)));
-      record.learning_rate = rate_at(schedule, step);
-      optimizer->zero_grad();
-      const at::Tensor logits = trainee.forward(batch.inputs);  // [B, outputs]
-      const at::Tensor loss = loss_of(logits, batch.labels, options.sigmoid);
-      const double loss_value = loss.item<double>();
-      if (!std::isfinite(loss_value)) {
-        throw ModelError(text::cat("the loss is ", text::shortest(loss_value), " in ", title, ", epoch ", epoch,
-                                   ", step ", step + 1, "; a lower --learning-rate is the usual remedy"));
+/// One call of fit.
+class Fitting {
+ public:
+  Fitting(Trainee& trainee, BatchSource& train, BatchSource& val, const FitOptions& options, Reporter& reporter,
+          const FitHooks& hooks)
+      : trainee_(trainee),
+        train_(train),
+        val_(val),
+        options_(options),
+        reporter_(reporter),
+        hooks_(hooks),
+        optimizer_(make_optimizer(options.optimizer, trainee.parameters())),
+        schedule_(options.schedule),
+        stage_key_(static_cast<uint64_t>(options.stage)),
+        title_(text::cat("stage ", options.stage)) {
+    const int64_t steps_per_epoch = (train.rows() + options.batch_size - 1) / options.batch_size;
+    schedule_.total_steps = steps_per_epoch * options.epochs;
+    schedule_.warmup_steps = steps_per_epoch * options.warmup_epochs;
+    if (hooks.start == nullptr) return;
+    now_ = hooks.start->progress;
+    tensor::restore(hooks.start->trainee, trainee.state());
+    optimizer_->restore(hooks.start->optimizer);
+  }
+
+  FitResult run() {
+    try {
+      while (now_.epoch <= options_.epochs) {
+        const Stopwatch watch;
+        train_epoch();
+        end_epoch(watch);
       }
-      loss.backward();
-      optimizer->step(record.learning_rate);
-      ++step;
-      const int64_t rows = batch.labels.size(0);
-      loss_sum += loss_value * static_cast<double>(rows);
-      right += count_right(logits.detach(), batch.labels);
-      seen += rows;
-      reporter.progress(text::cat(title, ", epoch ", epoch, " of ", options.epochs), seen, train.rows(),
-                        "loss " + text::fixed(loss_sum / static_cast<double>(seen), 4));
+      if (hooks_.checkpointer != nullptr) save();
+    } catch (const Stopped&) {
+      if (hooks_.checkpointer != nullptr) save();
+      throw;
     }
-    record.train_loss = loss_sum / static_cast<double>(seen);
-    record.train_top1 = static_cast<double>(right) / static_cast<double>(seen);
-    const Outputs outputs = infer(trainee, val, options.batch_size);
+    trainee_.set_training(false);
+    return {now_.epochs, now_.best, now_.best_state};
+  }
+
+ private:
+  void save() { hooks_.checkpointer->save(now_, trainee_, *optimizer_); }
+
+  /// What is left of the epoch, up to its last step.
+  void train_epoch() {
+    RandomStream shuffle(options_.seed, {kShuffleKey, stage_key_, static_cast<uint64_t>(now_.epoch)});
+    std::vector<int64_t> order = permutation(train_.rows(), shuffle);
+    order.erase(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(now_.rows_done));
+    train_.start(order, options_.batch_size);
+    trainee_.set_training(true);
+    TrainBatch batch;
+    throw_if_stopped("training");
+    while (train_.next(batch)) {
+      train_step(batch);
+      if (hooks_.checkpointer != nullptr && hooks_.checkpointer->is_due()) save();
+      throw_if_stopped("training");
+    }
+  }
+
+  void train_step(const TrainBatch& batch) {
+    tensor::seed_generators(mix(mix(options_.seed, kStepKey + stage_key_), static_cast<uint64_t>(now_.step)));
+    now_.learning_rate = rate_at(schedule_, now_.step);
+    optimizer_->zero_grad();
+    const at::Tensor logits = trainee_.forward(batch.inputs);  // [B, outputs]
+    const at::Tensor loss = loss_of(logits, batch.labels, options_.sigmoid);
+    const double loss_value = loss.item<double>();
+    if (!std::isfinite(loss_value)) {
+      throw ModelError(text::cat("the loss is ", text::shortest(loss_value), " in ", title_, ", epoch ", now_.epoch,
+                                 ", step ", now_.step + 1, "; a lower --learning-rate is the usual remedy"));
+    }
+    loss.backward();
+    optimizer_->step(now_.learning_rate);
+    ++now_.step;
+    const int64_t rows = batch.labels.size(0);
+    now_.loss_sum += loss_value * static_cast<double>(rows);
+    now_.right += count_right(logits.detach(), batch.labels);
+    now_.rows_done += rows;
+    reporter_.progress(text::cat(title_, ", epoch ", now_.epoch, " of ", options_.epochs), now_.rows_done,
+                       train_.rows(), "loss " + text::fixed(now_.loss_sum / static_cast<double>(now_.rows_done), 4));
+  }
+
+  /// Validates, keeps the best, and turns to the next epoch.
+  void end_epoch(const Stopwatch& watch) {
+    EpochRecord record;
+    record.epoch = now_.epoch;
+    record.learning_rate = now_.learning_rate;
+    record.train_loss = now_.loss_sum / static_cast<double>(now_.rows_done);
+    record.train_top1 = static_cast<double>(now_.right) / static_cast<double>(now_.rows_done);
+    const Outputs outputs = infer(trainee_, val_, options_.batch_size);
     const stats::Classification judged = stats::classify(outputs.logits, outputs.width, outputs.labels);
     record.val_loss = judged.loss;
     record.val_top1 = judged.top1;
     record.seconds = watch.seconds();
-    if (result.epochs.empty() || is_better(record, result.epochs[result.best])) {
-      result.best = result.epochs.size();
-      result.best_state = tensor::snapshot(trainee.state());
+    if (now_.epochs.empty() || is_better(record, now_.epochs[now_.best])) {
+      now_.best = now_.epochs.size();
+      now_.best_state = tensor::snapshot(trainee_.state());
     }
-    result.epochs.push_back(record);
-    on_epoch(record);
+    now_.epochs.push_back(record);
+    hooks_.on_epoch(record);
+    ++now_.epoch;
+    now_.rows_done = now_.right = 0;
+    now_.loss_sum = 0;
   }
-  trainee.set_training(false);
-  return result;
+
+  Trainee& trainee_;
+  BatchSource& train_;
+  BatchSource& val_;
+  const FitOptions& options_;
+  Reporter& reporter_;
+  const FitHooks& hooks_;
+  const std::unique_ptr<Optimizer> optimizer_;
+  Schedule schedule_;
+  const uint64_t stage_key_;
+  const std::string title_;
+  Progress now_;
+};
+
+}  // namespace
+
+FitResult fit(Trainee& trainee, BatchSource& train, BatchSource& val, const FitOptions& options, Reporter& reporter,
+              const FitHooks& hooks) {
+  return Fitting(trainee, train, val, options, reporter, hooks).run();
 }
 
 }  // namespace engraft::train

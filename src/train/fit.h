@@ -70,6 +70,47 @@ struct EpochRecord {
   double seconds = 0;  // for timings.jsonl alone
 };
 
+/// Where fit stands between two steps; with the trainee's and the optimiser's state all that it needs to go on.
+struct Progress {
+  /// Steps done in the stage.
+  int64_t step = 0;
+  /// The epoch that is being trained, from 1; one more than there are when all are done.
+  int64_t epoch = 1;
+  /// Rows of the epoch's order that were trained on, and what they gave so far.
+  int64_t rows_done = 0;
+  double loss_sum = 0;
+  int64_t right = 0;
+  /// Of the last step.
+  double learning_rate = 0;
+  std::vector<EpochRecord> epochs;
+  size_t best = 0;
+  std::vector<tensor::NamedTensor> best_state;
+};
+
+/// Keeps what a training can go on from.
+class Checkpointer {
+ public:
+  virtual ~Checkpointer() = default;
+  /// Asked after every step.
+  virtual bool is_due() = 0;
+  virtual void save(const Progress& progress, Trainee& trainee, const Optimizer& optimizer) = 0;
+};
+
+/// What fit goes on from: as it was saved.
+struct FitStart {
+  Progress progress;
+  std::vector<tensor::NamedTensor> trainee;
+  std::vector<tensor::NamedTensor> optimizer;
+};
+
+/// What fit calls and where it begins; all but `on_epoch` may be missing.
+struct FitHooks {
+  /// After each epoch.
+  std::function<void(const EpochRecord&)> on_epoch;
+  Checkpointer* checkpointer = nullptr;
+  const FitStart* start = nullptr;
+};
+
 struct FitResult {
   std::vector<EpochRecord> epochs;
   /// Index into epochs of the best: highest val_top1, then lowest val_loss, then the earlier.
@@ -79,10 +120,11 @@ struct FitResult {
 
 /// The one training loop. Batches of an epoch are a permutation drawn from (seed, stage, epoch); LibTorch's generators
 /// are seeded from (seed, stage, step) before each step, so that dropout depends on nothing else. The trainee is left
-/// at its last epoch, in eval mode. `on_epoch` is called after each epoch.
+/// at its last epoch, in eval mode. From `hooks.start` it goes on as if it had never stopped: the same bits.
+/// Saves a checkpoint when one is due, at the end, and before it throws Stopped.
 /// Throws ModelError when the loss is not finite, naming epoch and step; Stopped when a signal asked for it.
 FitResult fit(Trainee& trainee, BatchSource& train, BatchSource& val, const FitOptions& options, Reporter& reporter,
-              const std::function<void(const EpochRecord&)>& on_epoch);
+              const FitHooks& hooks);
 
 /// Logits of all rows of `source` in order, in eval mode: [N, outputs], and their labels.
 struct Outputs {

@@ -252,6 +252,25 @@ TEST_CASE("embed writes a store of several taps, and inspect reads it", "[cli]")
   CHECK(engraft_in(folder, embed).code == 2);
 }
 
+TEST_CASE("a run that a signal stopped goes on to the same bytes", "[cli]") {
+  const std::string folder = example().path();
+  const std::string train =
+      "train --backbone ex/tiny.pt --data ex/pictures --epochs 600 --quiet --device cpu --stage "
+      "unfreeze=mixed_2,epochs=2 --out ";
+  must(engraft_in(folder, train + "unstopped"));
+  const std::string command = "cd '" + folder + "'; '" ENGRAFT_PROGRAM "' " + train +
+                              "resumed 2>.err & for i in $(seq 600); do [ -f resumed/metrics.jsonl ] && break; sleep "
+                              "0.1; done; kill -TERM $!; wait $!";
+  const int code = WEXITSTATUS(std::system(command.c_str()));
+  REQUIRE((code == 75 || code == 0));  // 0: it was faster than the signal
+  CHECK(engraft_in(folder, train + "resumed --epochs 601 --resume").code == 2);
+  must(engraft_in(folder, train + "resumed --resume"));
+  for (const char* name : {"model.pt", "metrics.jsonl", "predictions.csv"}) {
+    INFO(name);
+    CHECK(io::read_file(folder + "/resumed/" + name) == io::read_file(folder + "/unstopped/" + name));
+  }
+}
+
 TEST_CASE("a signal stops a run with its exit code", "[cli]") {
   const std::string folder = example().path();
   for (const auto& [name, code] : {std::pair<std::string, int>{"TERM", 75}, {"INT", 130}, {"HUP", 75}}) {

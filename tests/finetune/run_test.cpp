@@ -9,11 +9,10 @@
 #include <sstream>
 
 #include "base/errors.h"
-#include "base/random.h"
+#include "finetune/example_run.h"
 #include "finetune/forward_pass.h"
 #include "finetune/trainees.h"
 #include "graph/surgery.h"
-#include "image/encode.h"
 #include "io/atomic_file.h"
 #include "model/backbone.h"
 #include "support/nets.h"
@@ -23,41 +22,13 @@ using namespace engraft;
 
 namespace {
 
-/// Three classes of noise around three colours, as PNG: 12 training and 5 validation pictures each.
-void draw_pictures(const std::string& root) {
-  const char* const names[] = {"blue", "green", "red"};
-  for (uint64_t k = 0; k < 3; ++k) {
-    for (uint64_t i = 0; i < 17; ++i) {
-      RandomStream stream(11, {k, i});
-      image::Picture picture;
-      picture.width_px = 40;
-      picture.height_px = 36;
-      for (int p = 0; p < 40 * 36; ++p) {
-        for (uint64_t c = 0; c < 3; ++c) {
-          picture.pixels.push_back(static_cast<uint8_t>(80 + (c == 2 - k ? 40 : 0) + stream.below(90)));
-        }
-      }
-      test::put_file(root + (i < 12 ? "/train/" : "/val/") + names[k] + "/" + std::to_string(i) + ".png",
-                     image::encode_png(picture));
-    }
-  }
-}
-
 struct Bench {
   test::TempFolder folder;
   finetune::TrainOptions options;
   Bench() {
-    draw_pictures(folder / "data");
-    options.backbone = test::save_small_net(folder.path());
-    options.data.data = folder / "data";
-    options.data.batch = 8;  // 36 pictures: a ragged last batch of 4
-    options.head = "fc=16,relu,dropout=0.3";
-    options.epochs = 6;
-    options.optimizer.learning_rate = 0.02;
-    options.stage = {"unfreeze=mixed_2,epochs=2,learning_rate=0.01",
-                     "unfreeze=mixed_1,epochs=2,optimizer=sgd,learning_rate=0.01"};
-    options.compute.device = "cpu";
-    options.cache.cache_dir = folder / "cache";
+    test::draw_run_pictures(folder / "data");
+    test::save_small_net(folder.path());
+    options = test::example_run(folder.path());
   }
   io::Json train(const std::string& out) {
     SilentReporter silent;
@@ -300,6 +271,25 @@ TEST_CASE("a batch larger than the data costs what the data cost", "[module]") {
   CHECK(finetune::batch_shape(4096, listing, preprocessing) == 244);
   preprocessing.size_px = 1 << 20;
   CHECK_THROWS_WITH(finetune::batch_shape(4096, listing, preprocessing), Catch::Contains("give a smaller --batch"));
+}
+
+TEST_CASE("a run is resumed with its own options only, and a finished one is left as it is", "[module]") {
+  Bench bench;
+  bench.options.resume = true;
+  const auto train = [&](const io::Json& record) {
+    SilentReporter silent;
+    return finetune::run_training(bench.options, bench.folder / "run", record, silent);
+  };
+  const io::Json record = {{"epochs", 6}, {"seed", 42}, {"learning_rate", 0.02}};
+  const finetune::TrainResult first = train(record);
+  const std::string model = bench.bytes("run", "model.pt");
+  CHECK(train(record).result_json == first.result_json);
+  CHECK(bench.bytes("run", "model.pt") == model);
+  const io::Json other = {{"epochs", 7}, {"seed", 42}, {"loss", "sigmoid"}, {"learning_rate", 0.02}};
+  CHECK_THROWS_WITH(train(other), Catch::Contains("epochs (6, now 7), loss (not given, now \"sigmoid\")"));
+  CHECK_THROWS_AS(train(other), UsageError);
+  bench.options.resume = false;
+  CHECK_THROWS_WITH(train(record), Catch::Contains("holds a finished run"));
 }
 
 TEST_CASE("what is wrong is said before anything is computed", "[module]") {

@@ -95,7 +95,7 @@ Outcome learn(const std::string& optimizer, double rate, uint64_t seed = 42, int
   SilentReporter silent;
   Outcome out;
   int64_t told = 0;
-  out.result = fit(net, train, val, options, silent, [&](const train::EpochRecord& e) { CHECK(e.epoch == ++told); });
+  out.result = fit(net, train, val, options, silent, {[&](const train::EpochRecord& e) { CHECK(e.epoch == ++told); }});
   CHECK(told == epochs);
   CHECK_FALSE(net.training);
   out.digest = tensor::digest(net.state());
@@ -148,7 +148,7 @@ TEST_CASE("an epoch is a permutation, another one each time", "[unit]") {
   options.epochs = 2;
   options.batch_size = 1;
   SilentReporter silent;
-  fit(net, train, val, options, silent, [](const train::EpochRecord&) {});
+  fit(net, train, val, options, silent, {[](const train::EpochRecord&) {}});
   REQUIRE(train.orders.size() == 80);
   std::vector<int64_t> first(train.orders.begin(), train.orders.begin() + 40);
   std::vector<int64_t> second(train.orders.begin() + 40, train.orders.end());
@@ -157,12 +157,74 @@ TEST_CASE("an epoch is a permutation, another one each time", "[unit]") {
   for (int64_t i = 0; i < 40; ++i) CHECK(first[static_cast<size_t>(i)] == i);
 }
 
+namespace {
+
+/// Keeps a copy of everything after one step, and throws: the training is cut off.
+struct CutOff : train::Checkpointer {
+  int64_t at_step;
+  train::FitStart kept;
+  explicit CutOff(int64_t step) : at_step(step) {}
+  bool is_due() override { return true; }
+  void save(const train::Progress& progress, train::Trainee& trainee, const train::Optimizer& optimizer) override {
+    if (progress.step != at_step) return;
+    kept.progress = progress;
+    kept.trainee = tensor::snapshot(trainee.state());
+    kept.optimizer = tensor::snapshot(optimizer.state());
+    throw SystemError("cut off");
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a training that goes on from any step ends in the same bits", "[unit]") {
+  for (const char* optimizer : {"adamw", "sgd", "rmsprop"}) {
+    Perceptron whole(2);
+    train::FitOptions options;
+    options.epochs = 3;
+    options.batch_size = 20;
+    options.optimizer.name = optimizer;
+    options.schedule.learning_rate = 0.01;
+    options.warmup_epochs = 1;
+    SilentReporter silent;
+    std::vector<double> losses;
+    const auto keep = [&](const train::EpochRecord& e) { losses.push_back(e.val_loss); };
+    Xor train(1), val(9);
+    const train::FitResult expected = fit(whole, train, val, options, silent, {keep});
+    const std::vector<double> expected_losses = losses;
+    const int64_t steps = 3 * ((train.rows() + 19) / 20);
+    for (int64_t step = 1; step <= steps; ++step) {
+      INFO(optimizer << ", cut off after step " << step);
+      Perceptron first(2), second(2);
+      CutOff cut(step);
+      Xor train_again(1), val_again(9);
+      losses.clear();
+      CHECK_THROWS_AS(fit(first, train_again, val_again, options, silent, {keep, &cut}), SystemError);
+      losses.resize(cut.kept.progress.epochs.size());
+      Xor train_on(1), val_on(9);
+      const train::FitResult resumed = fit(second, train_on, val_on, options, silent, {keep, nullptr, &cut.kept});
+      CHECK(tensor::digest(second.state()) == tensor::digest(whole.state()));
+      CHECK(tensor::digest(resumed.best_state) == tensor::digest(expected.best_state));
+      CHECK(resumed.best == expected.best);
+      CHECK(losses == expected_losses);
+    }
+  }
+}
+
+TEST_CASE("an optimiser's state of another shape or name is refused", "[unit]") {
+  const at::Tensor weight = at::zeros({2, 3});
+  const auto optimizer = train::make_optimizer({"adamw", 0.9, 0}, {{"fc1.weight", weight}});
+  CHECK_THROWS_WITH(optimizer->restore({{"fc1.weight/exp_avg", at::zeros({3, 2})}}),
+                    Catch::Contains("expected [2, 3]"));
+  CHECK_THROWS_WITH(optimizer->restore({{"fc2.weight/exp_avg", at::zeros({2, 3})}}),
+                    Catch::Contains("nothing here has a state 'fc2.weight/exp_avg'"));
+}
+
 TEST_CASE("a loss that is not finite stops the training and says where", "[unit]") {
   Perceptron net(2);
   net.parameters()[0].value.detach().fill_(std::numeric_limits<float>::quiet_NaN());
   Xor train(1), val(9);
   SilentReporter silent;
-  CHECK_THROWS_WITH(fit(net, train, val, {}, silent, [](const train::EpochRecord&) {}),
+  CHECK_THROWS_WITH(fit(net, train, val, {}, silent, {[](const train::EpochRecord&) {}}),
                     Catch::Contains("the loss is nan in stage 1, epoch 1, step 1"));
 }
 

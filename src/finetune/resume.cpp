@@ -1,0 +1,221 @@
+#include "finetune/resume.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/errors.h"
+#include "base/text.h"
+#include "data/digest.h"
+#include "io/toml.h"
+
+namespace engraft::finetune {
+
+namespace {
+
+constexpr double kShareOfTime = 0.02;
+constexpr double kMostSeconds = 600;
+constexpr double kLeastSeconds = 0.2;
+constexpr double kGuessedBytesPerSecond = 300e6;  // until the first checkpoint was measured
+constexpr const char* kNow = "now/";              // of the trainee
+constexpr const char* kBest = "best/";            // its best epoch
+constexpr const char* kKept = "kept/";            // of the backbone: what earlier stages learned and this one freezes
+
+double interval_for(double cost_s) { return std::min(kMostSeconds, std::max(kLeastSeconds, cost_s / kShareOfTime)); }
+
+io::Json epoch_json(const train::EpochRecord& e) {
+  return {{"epoch", e.epoch},           {"learning_rate", e.learning_rate}, {"train_loss", e.train_loss},
+          {"train_top1", e.train_top1}, {"val_loss", e.val_loss},           {"val_top1", e.val_top1},
+          {"seconds", e.seconds}};
+}
+
+train::EpochRecord epoch_of(const io::Json& json) {
+  train::EpochRecord e;
+  json.at("epoch").get_to(e.epoch);
+  json.at("learning_rate").get_to(e.learning_rate);
+  json.at("train_loss").get_to(e.train_loss);
+  json.at("train_top1").get_to(e.train_top1);
+  json.at("val_loss").get_to(e.val_loss);
+  json.at("val_top1").get_to(e.val_top1);
+  json.at("seconds").get_to(e.seconds);
+  return e;
+}
+
+io::Json progress_json(const train::Progress& p) {
+  io::Json json = {{"step", p.step},         {"epoch", p.epoch}, {"rows_done", p.rows_done},
+                   {"loss_sum", p.loss_sum}, {"right", p.right}, {"learning_rate", p.learning_rate},
+                   {"best", p.best}};
+  json["epochs"] = io::Json::array();
+  for (const train::EpochRecord& e : p.epochs) json["epochs"].push_back(epoch_json(e));
+  return json;
+}
+
+train::Progress progress_of(const io::Json& json) {
+  train::Progress p;
+  json.at("step").get_to(p.step);
+  json.at("epoch").get_to(p.epoch);
+  json.at("rows_done").get_to(p.rows_done);
+  json.at("loss_sum").get_to(p.loss_sum);
+  json.at("right").get_to(p.right);
+  json.at("learning_rate").get_to(p.learning_rate);
+  json.at("best").get_to(p.best);
+  for (const io::Json& e : json.at("epochs")) p.epochs.push_back(epoch_of(e));
+  return p;
+}
+
+/// What `from` has under `prefix`, without it.
+std::vector<tensor::NamedTensor> below(const std::string& prefix, const std::vector<tensor::NamedTensor>& from) {
+  std::vector<tensor::NamedTensor> out;
+  for (const tensor::NamedTensor& item : from) {
+    if (text::starts_with(item.name, prefix)) out.push_back({item.name.substr(prefix.size()), item.value});
+  }
+  return out;
+}
+
+void add_under(const std::string& prefix, const std::vector<tensor::NamedTensor>& items,
+               std::vector<tensor::NamedTensor>& to) {
+  for (const tensor::NamedTensor& item : items) to.push_back({prefix + item.name, item.value});
+}
+
+/// Backbone tensors that stages before `stage` learned and that it freezes.
+std::vector<tensor::NamedTensor> kept_tensors(const Setup& setup, const StagePlan& stage) {
+  model::FreezePlan earlier;
+  for (const StagePlan& other : setup.stages) {
+    if (other.number >= stage.number) continue;
+    earlier.learning.insert(earlier.learning.end(), other.freeze.learning.begin(), other.freeze.learning.end());
+  }
+  std::set<std::string> learning;
+  for (const auto& item : model::learning_tensors(setup.body, stage.freeze)) learning.insert(item.name);
+  std::vector<tensor::NamedTensor> kept;
+  for (const auto& item : model::learning_tensors(setup.body, earlier)) {
+    if (learning.count(item.name) == 0) kept.push_back(item);
+  }
+  return kept;
+}
+
+io::Json outcomes_json(const std::vector<StageOutcome>& outcomes) {
+  io::Json json = io::Json::array();
+  for (const StageOutcome& outcome : outcomes) {
+    json.push_back({{"record", outcome.record}, {"summary", outcome.summary}, {"selected", outcome.selected}});
+  }
+  return json;
+}
+
+/// "epochs (5, now 6)" for every key whose values differ.
+std::vector<std::string> differences(const io::Json& before, const io::Json& now) {
+  std::set<std::string> keys;
+  for (const auto& [key, value] : before.items()) keys.insert(key);
+  for (const auto& [key, value] : now.items()) keys.insert(key);
+  const auto shown = [](const io::Json& object, const std::string& key) {
+    return object.contains(key) ? io::json_line(object.at(key)) : std::string("not given");
+  };
+  std::vector<std::string> out;
+  for (const std::string& key : keys) {
+    const bool same = before.contains(key) && now.contains(key) && before.at(key) == now.at(key);
+    if (!same) out.push_back(text::cat(key, " (", shown(before, key), ", now ", shown(now, key), ")"));
+  }
+  return out;
+}
+
+/// What bit-equality depends on beside the options.
+io::Json surroundings(const Setup& setup, const std::string& data_digest) {
+  io::Json json = resolved_json(setup);
+  json.erase("stages");
+  json["data"] = data_digest;
+  return json;
+}
+
+std::string sizes_digest(const Setup& setup) { return data::data_digest(setup.listing, data::DigestOf::kSizes); }
+
+}  // namespace
+
+void require_same_options(const std::string& folder, const io::Json& record) {
+  io::Json before = io::read_toml(folder + "/" + store::kRunFile);
+  before.erase("resolved");
+  // Through TOML and back, as `before` went: it has no nulls and its own way with numbers.
+  const io::Json now = io::parse_toml(io::to_toml(record), "the options");
+  const std::vector<std::string> different = differences(before, now);
+  if (different.empty()) return;
+  throw UsageError("--resume: " + folder + " was begun with other options: " + text::abridge(different, 8, ", "));
+}
+
+std::optional<Resumption> read_resumption(const std::string& folder, Setup& setup) {
+  std::optional<store::Checkpoint> checkpoint = store::newest_checkpoint(folder);
+  if (!checkpoint) return std::nullopt;
+  const io::Json& state = checkpoint->state;
+  const std::string where = folder + ": checkpoint of step " + std::to_string(checkpoint->step);
+  try {
+    const auto different = differences(state.at("surroundings"), surroundings(setup, sizes_digest(setup)));
+    if (!different.empty()) {
+      throw DataError(where + ": cannot be gone on with to the same bytes: " + text::join(different, ", "));
+    }
+    Resumption out;
+    state.at("stage").get_to(out.stage);
+    state.at("metrics_lines").get_to(out.epochs);
+    state.at("steps_before").get_to(out.steps_before);
+    for (const io::Json& outcome : state.at("outcomes")) {
+      out.outcomes.push_back(
+          {outcome.at("record"), outcome.at("summary").get<std::string>(), outcome.at("selected").get<std::string>()});
+    }
+    out.start.progress = progress_of(state.at("progress"));
+    out.start.progress.best_state = below(kBest, checkpoint->weights);
+    out.start.trainee = below(kNow, checkpoint->weights);
+    out.start.optimizer = checkpoint->optimizer;
+    out.frozen_digests = state.at("frozen");
+    const StagePlan& stage = setup.stages.at(static_cast<size_t>(out.stage - 1));
+    tensor::restore(below(kKept, checkpoint->weights), kept_tensors(setup, stage));
+    return out;
+  } catch (const nlohmann::json::exception& error) {
+    throw DataError(where + ": " + error.what());
+  }
+}
+
+StageCheckpointer::StageCheckpointer(const Setup& setup, const StagePlan& stage, const model::FrozenProof& proof,
+                                     const store::RunFolder& folder, const std::vector<StageOutcome>& done,
+                                     int64_t steps_before)
+    : setup_(setup),
+      stage_(stage),
+      proof_(proof),
+      folder_(folder),
+      done_(done),
+      steps_before_(steps_before),
+      data_digest_(sizes_digest(setup)) {
+  double bytes = 0;
+  for (const auto& item : model::learning_tensors(setup.body, stage.freeze))
+    bytes += static_cast<double>(item.value.nbytes());
+  for (const auto& item : setup.head.parameters()) bytes += static_cast<double>(item.value.nbytes());
+  constexpr double kCopies = 4;  // now, best, and two slots of an optimiser
+  interval_s_ = interval_for(kCopies * bytes / kGuessedBytesPerSecond);
+}
+
+bool StageCheckpointer::is_due() { return since_last_.seconds() >= interval_s_; }
+
+void StageCheckpointer::save(const train::Progress& progress, train::Trainee& trainee,
+                             const train::Optimizer& optimizer) {
+  const std::pair<int64_t, int64_t> place = {progress.step, progress.epoch};
+  if (saved_ == place) return;
+  const Stopwatch cost;
+  store::Checkpoint checkpoint;
+  checkpoint.step = steps_before_ + progress.step;
+  checkpoint.state = {{"stage", stage_.number},
+                      {"steps_before", steps_before_},
+                      {"metrics_lines", folder_.epochs()},
+                      {"progress", progress_json(progress)},
+                      {"outcomes", outcomes_json(done_)},
+                      {"surroundings", surroundings(setup_, data_digest_)}};
+  checkpoint.state["frozen"] = io::Json::object();
+  for (const auto& [block, digest] : proof_.digests()) checkpoint.state["frozen"][block] = digest;
+  add_under(kNow, trainee.state(), checkpoint.weights);
+  add_under(kBest, progress.best_state, checkpoint.weights);
+  add_under(kKept, kept_tensors(setup_, stage_), checkpoint.weights);
+  checkpoint.optimizer = optimizer.state();
+  store::write_checkpoint(folder_.path(), checkpoint);
+  saved_ = place;
+  interval_s_ = interval_for(cost.seconds());
+  since_last_ = Stopwatch();
+}
+
+}  // namespace engraft::finetune

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "finetune/setup.h"
+#include "finetune/stage_outcome.h"
+#include "store/checkpoint.h"
+#include "store/run_folder.h"
+#include "train/fit.h"
+
+namespace engraft::finetune {
+
+/// Throws UsageError naming the fields where `record`, the options of now, is not what the run in `folder` was begun
+/// with (run.toml); cache, loader threads and the like are not part of it.
+void require_same_options(const std::string& folder, const io::Json& record);
+
+/// Where a run goes on.
+struct Resumption {
+  /// The stage that was being trained.
+  int64_t stage = 1;
+  /// Lines of metrics that had been written.
+  int64_t epochs = 0;
+  int64_t steps_before = 0;
+  std::vector<StageOutcome> outcomes;
+  train::FitStart start;
+  io::Json frozen_digests;
+};
+
+/// Reads the newest checkpoint of the run in `folder` and puts what earlier stages learned back into the setup; none
+/// where there is no checkpoint. Throws DataError naming the field where machine, backbone, preprocessing or data are
+/// not those of the checkpoint: then the same bytes cannot be promised.
+std::optional<Resumption> read_resumption(const std::string& folder, Setup& setup);
+
+/// Writes checkpoints of one stage, as often as costs at most 2 % of the time, and at most ten minutes apart.
+class StageCheckpointer : public train::Checkpointer {
+ public:
+  /// All must outlive it. `steps_before`: of earlier stages; `done`: their outcomes.
+  StageCheckpointer(const Setup& setup, const StagePlan& stage, const model::FrozenProof& proof,
+                    const store::RunFolder& folder, const std::vector<StageOutcome>& done, int64_t steps_before);
+  bool is_due() override;
+  void save(const train::Progress& progress, train::Trainee& trainee, const train::Optimizer& optimizer) override;
+
+ private:
+  const Setup& setup_;
+  const StagePlan& stage_;
+  const model::FrozenProof& proof_;
+  const store::RunFolder& folder_;
+  const std::vector<StageOutcome>& done_;
+  const int64_t steps_before_;
+  std::string data_digest_;
+  Stopwatch since_last_;
+  double interval_s_ = 0;
+  std::optional<std::pair<int64_t, int64_t>> saved_;  // step and epoch
+};
+
+}  // namespace engraft::finetune
