@@ -217,6 +217,7 @@ TrainResult run_training(const TrainOptions& options, const std::string& out, co
   const Stopwatch watch;
   const bool is_there = options.resume && std::filesystem::exists(out + "/" + store::kRunFile);
   if (!is_there) {
+    if (options.resume) store::remove_temporaries(out);  // of a run that was killed before its first file stood
     store::require_free_folder(out);
   } else {
     require_same_options(out, record);
@@ -239,8 +240,8 @@ TrainResult run_training(const TrainOptions& options, const std::string& out, co
   frozen.first_pass(resumption ? resumption->stage : 1);
   // Not before the pictures are known to be readable: a refused data set leaves no folder in the way of the next try.
   store::RunFolder folder = open_folder(out, is_there, resumption);
+  folder.write_text(store::kRunFile, io::to_toml(run_toml));  // the first file: by it a later --resume knows the run
   folder.write_text("classes.txt", text::join(setup.listing.classes, "\n") + "\n");
-  folder.write_text(store::kRunFile, io::to_toml(run_toml));
   try {
     const std::vector<StageOutcome> stages = train_stages(setup, frozen, resumption, folder, reporter);
     TrainResult result = finish(setup, stages, folder, watch, reporter);

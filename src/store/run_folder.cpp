@@ -35,17 +35,25 @@ std::string first_lines(const std::string& path, int64_t lines) {
 
 }  // namespace
 
+void remove_temporaries(const std::string& folder) {
+  std::error_code error, unknown;
+  for (std::filesystem::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    if (it->path().filename().string().find(".tmp-") != std::string::npos) std::filesystem::remove(it->path(), unknown);
+  }
+}
+
 RunFolder::RunFolder(std::string path, int64_t epochs) : path_(std::move(path)), epochs_(epochs) {
   metrics_ = first_lines(file("metrics.jsonl"), epochs);
   metrics_csv_ = first_lines(file("metrics.csv"), epochs == 0 ? 0 : epochs + 1);
   timings_ = first_lines(file("timings.jsonl"), epochs);
+  remove_temporaries(path_);
   std::error_code unknown;
   for (const auto& entry : std::filesystem::directory_iterator(path_, unknown)) {
     const std::string name = entry.path().filename().string();
     const bool is_later = name == "model.pt" || name == "predictions.csv" || name == kResultFile;
     const bool is_metrics = name == "metrics.jsonl" || name == "metrics.csv" || name == "timings.jsonl";
     // Metrics that stay are replaced below, never missing: this too may be cut off.
-    const bool goes = is_later || (is_metrics && epochs == 0) || name.find(".tmp-") != std::string::npos;
+    const bool goes = is_later || (is_metrics && epochs == 0);
     if (goes) std::filesystem::remove(entry.path(), unknown);
   }
   if (epochs == 0) return;

@@ -12,6 +12,9 @@ namespace engraft::store {
 inline constexpr const char* kRunFile = "run.toml";
 inline constexpr const char* kResultFile = "result.json";
 
+/// Removes what killed writers left half written in a folder, if there is one.
+void remove_temporaries(const std::string& folder);
+
 /// Writes the files of a run (src/store/FORMAT.md), each whole or not at all. Throws SystemError.
 class RunFolder {
  public:

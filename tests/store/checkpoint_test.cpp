@@ -88,4 +88,14 @@ TEST_CASE("a run folder is cut back to what a checkpoint has seen", "[unit]") {
   CHECK(io::read_file(folder / "run/metrics.jsonl") == whole);
   CHECK(std::string(io::read_file(folder / "run/metrics.csv")).find("3,0.333") != std::string::npos);
   CHECK_THROWS_AS(store::RunFolder(folder / "run", 9), DataError);
+  store::remove_temporaries(folder / "none");
+}
+
+TEST_CASE("what a killed writer left is taken away, and nothing else", "[unit]") {
+  test::TempFolder folder;
+  test::put_file(folder / "run.toml.tmp-77", "half");
+  test::put_file(folder / "notes", "mine");
+  store::remove_temporaries(folder.path());
+  CHECK_FALSE(fs::exists(folder / "run.toml.tmp-77"));
+  CHECK(fs::exists(folder / "notes"));
 }
