@@ -49,8 +49,7 @@ void warn_of_training_pictures(const model::Artifact& model, const data::Listing
   if (!listing.is_split_by_hash || are_same_paths) return;
   reporter.warn(
       "split by hash, by other paths than in the model's training: if these are its pictures, some that it learned "
-      "from "
-      "are judged here; --split all takes every picture");
+      "from are judged here; --split all takes every picture");
 }
 
 /// Rows of the wanted split. Where the data's test split serves as validation, it goes by both names.

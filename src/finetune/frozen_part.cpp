@@ -85,7 +85,10 @@ void FrozenPart::decide_places() {
     } else if (mode == "off") {
       reporter_.note(size + ": off; the trunk runs in every epoch");
     } else {
-      reporter_.warn(size + ": more than --cache-limit or the disk allow; the trunk runs in every epoch");
+      reporter_.warn(size +
+                     (disk_.folder().empty() ? ": no place for it on disk (give --cache-dir)"
+                                             : ": more than --cache-limit or the disk allow") +
+                     "; the trunk runs in every epoch");
     }
   }
 }

@@ -217,7 +217,8 @@ TrainResult run_training(const TrainOptions& options, const std::string& out, co
   const Stopwatch watch;
   const bool is_there = options.resume && std::filesystem::exists(out + "/" + store::kRunFile);
   if (!is_there) {
-    if (options.resume) store::remove_temporaries(out);  // of a run that was killed before its first file stood
+    if (options.resume)
+      store::remove_temporaries(out, store::kRunFile);  // of a run that was killed before its first file stood
     store::require_free_folder(out);
   } else {
     require_same_options(out, record);

@@ -35,7 +35,7 @@ std::unique_ptr<RowsWriter> make_memory_writer(int64_t capacity, const c10::Devi
 /// key and by nothing else. Processes may share the folder.
 class ActivationCache {
  public:
-  /// `folder` need not exist. `limit_bytes` is for all entries together.
+  /// `folder` need not exist; empty: there is no disk to keep anything on. `limit_bytes` is for all entries together.
   ActivationCache(std::string folder, int64_t limit_bytes);
 
   /// The entry of `key`, mapped from its file; none where there is none, or one that is not whole.
@@ -53,7 +53,7 @@ class ActivationCache {
 };
 
 /// `given`, else $ENGRAFT_CACHE, else $XDG_CACHE_HOME/engraft, else ~/.cache/engraft; with "/activations" behind it.
-/// Throws UsageError where nothing says.
+/// Empty where nothing says: then nothing can be kept on disk.
 std::string cache_folder(const std::string& given);
 
 }  // namespace engraft::store

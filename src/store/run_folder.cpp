@@ -35,10 +35,11 @@ std::string first_lines(const std::string& path, int64_t lines) {
 
 }  // namespace
 
-void remove_temporaries(const std::string& folder) {
+void remove_temporaries(const std::string& folder, const std::string& name) {
   std::error_code error, unknown;
   for (std::filesystem::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
-    if (it->path().filename().string().find(".tmp-") != std::string::npos) std::filesystem::remove(it->path(), unknown);
+    const size_t at = it->path().filename().string().find(name + ".tmp-");
+    if (name.empty() ? at != std::string::npos : at == 0) std::filesystem::remove(it->path(), unknown);
   }
 }
 

@@ -12,8 +12,8 @@ namespace engraft::store {
 inline constexpr const char* kRunFile = "run.toml";
 inline constexpr const char* kResultFile = "result.json";
 
-/// Removes what killed writers left half written in a folder, if there is one.
-void remove_temporaries(const std::string& folder);
+/// Removes what killed writers left half written in a folder, if there is one: of the file `name`, or of any file.
+void remove_temporaries(const std::string& folder, const std::string& name = "");
 
 /// Writes the files of a run (src/store/FORMAT.md), each whole or not at all. Throws SystemError.
 class RunFolder {

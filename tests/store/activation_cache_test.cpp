@@ -96,6 +96,12 @@ TEST_CASE("an entry that is not whole, or of another version, is none", "[unit]"
   CHECK(cache.find(key));
 }
 
+TEST_CASE("without a folder there is nothing on disk, and no error", "[unit]") {
+  const ActivationCache cache("", 1 << 20);
+  CHECK_FALSE(cache.find({{"cut", "a"}}));
+  CHECK_FALSE(cache.has_room_for(1));
+}
+
 TEST_CASE("the longest unused entries go where the limit asks for it", "[unit]") {
   test::TempFolder folder;
   const ActivationCache large(folder / "cache", 1 << 20);

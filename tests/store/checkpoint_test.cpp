@@ -95,7 +95,11 @@ TEST_CASE("what a killed writer left is taken away, and nothing else", "[unit]")
   test::TempFolder folder;
   test::put_file(folder / "run.toml.tmp-77", "half");
   test::put_file(folder / "notes", "mine");
-  store::remove_temporaries(folder.path());
+  test::put_file(folder / "notes.tmp-1", "mine too");
+  store::remove_temporaries(folder.path(), store::kRunFile);
   CHECK_FALSE(fs::exists(folder / "run.toml.tmp-77"));
+  CHECK(fs::exists(folder / "notes.tmp-1"));
+  store::remove_temporaries(folder.path());
+  CHECK_FALSE(fs::exists(folder / "notes.tmp-1"));
   CHECK(fs::exists(folder / "notes"));
 }
