@@ -5,6 +5,7 @@
 #include <torch/csrc/jit/serialization/import.h>
 
 #include <algorithm>
+#include <sstream>
 
 #include "base/errors.h"
 #include "base/random.h"
@@ -15,11 +16,15 @@
 #include "graph/reason.h"
 #include "io/digest.h"
 #include "model/artifact.h"
+#include "model/new_networks.h"
 #include "model/preprocessing_source.h"
 
 namespace engraft::model {
 
-Script load_script(const std::string& path, bool trust, std::shared_ptr<torch::jit::CompilationUnit> unit) {
+namespace {
+
+/// Throws ModelError for a file that the audit finds fault with, or that is damaged.
+void check_file(const std::string& path, bool trust) {
   const std::vector<graph::Finding> findings = graph::audit(path);
   if (!findings.empty() && !trust) {
     throw ModelError(path + ": the audit of its code found " +
@@ -31,10 +36,15 @@ Script load_script(const std::string& path, bool trust, std::shared_ptr<torch::j
   if (!damaged.empty()) {
     throw ModelError(path + ": is damaged: record '" + damaged + "' does not have the bytes it was saved with");
   }
+}
+
+/// `source` is a path or a stream.
+template <class Source>
+Script imported(const std::string& path, Source& source, std::shared_ptr<torch::jit::CompilationUnit> unit) {
   torch::jit::ExtraFilesMap extra{{"engraft.json", ""}};
   try {
     if (!unit) unit = std::make_shared<torch::jit::CompilationUnit>();
-    Script script{torch::jit::import_ir_module(unit, path, c10::Device(c10::kCPU), extra), extra["engraft.json"], {}};
+    Script script{torch::jit::import_ir_module(unit, source, c10::Device(c10::kCPU), extra), extra["engraft.json"], {}};
     script.traced = graph::traced_norms(script.module);
     graph::rewire_traced_norms(script.module);
     script.module.eval();
@@ -46,8 +56,29 @@ Script load_script(const std::string& path, bool trust, std::shared_ptr<torch::j
   }
 }
 
+Script imported_bytes(const std::string& path, const std::string& bytes,
+                      std::shared_ptr<torch::jit::CompilationUnit> unit) {
+  std::istringstream stream(bytes);
+  return imported<std::istream>(path, stream, std::move(unit));
+}
+
+}  // namespace
+
+Script load_script(const std::string& path, bool trust, std::shared_ptr<torch::jit::CompilationUnit> unit,
+                   uint64_t seed) {
+  if (is_new_network(path)) return imported_bytes(path, new_network(path, seed), std::move(unit));
+  check_file(path, trust);
+  return imported(path, path, std::move(unit));
+}
+
+std::string backbone_sha256(const std::string& path, uint64_t seed) {
+  return is_new_network(path) ? io::sha256(new_network(path, seed)) : io::sha256_of_file(path);
+}
+
 Backbone load_backbone(const BackboneOptions& options) {
-  Script script = load_script(options.path, options.trust);
+  const bool is_new = is_new_network(options.path);
+  const std::string drawn = is_new ? new_network(options.path, options.seed) : std::string();
+  Script script = is_new ? imported_bytes(options.path, drawn, nullptr) : load_script(options.path, options.trust);
   if (is_model_json(script.archive_json)) {
     throw ModelError(options.path +
                      ": a model of engraft, head and all, not a backbone; --backbone takes the file it was made from");
@@ -59,7 +90,7 @@ Backbone load_backbone(const BackboneOptions& options) {
       throw ModelError(options.path + ": " + error.what());
     }
   };
-  const std::string sha256 = io::sha256_of_file(options.path);
+  const std::string sha256 = is_new ? io::sha256(drawn) : io::sha256_of_file(options.path);
   ResolvedPreprocessing resolved;
   try {
     resolved = resolve_preprocessing(options.preprocessing, options.path, script.archive_json, sha256);
@@ -72,7 +103,8 @@ Backbone load_backbone(const BackboneOptions& options) {
                   anatomy(),
                   std::move(resolved.preprocessing),
                   std::move(resolved.source),
-                  std::move(script.traced)};
+                  std::move(script.traced),
+                  is_new};
 }
 
 at::Tensor probe_input(const image::Preprocessing& p, int64_t batch) {

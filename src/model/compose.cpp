@@ -10,9 +10,9 @@
 #include "base/text.h"
 #include "graph/archive.h"
 #include "graph/surgery.h"
-#include "io/digest.h"
 #include "model/artifact.h"
 #include "model/backbone.h"
+#include "model/new_networks.h"
 #include "model/preprocessing_source.h"
 
 namespace engraft::model {
@@ -106,11 +106,14 @@ at::Tensor pooled(const at::Tensor& map, Pool pool) {
 }
 
 std::string compose_model(const GraftSpec& spec, const Head& head) {
-  if (io::sha256_of_file(spec.backbone_path) != spec.backbone_sha256) {
-    throw ModelError(spec.backbone_path + ": was changed during the run");
+  if (backbone_sha256(spec.backbone_path, spec.seed) != spec.backbone_sha256) {
+    throw ModelError(spec.backbone_path + (is_new_network(spec.backbone_path)
+                                               ? text::cat(": seed ", spec.seed, " gives other weights than the run's")
+                                               : ": was changed during the run"));
   }
+  const c10::AutoGradMode with_gradients(true);  // without, the archive's copies would lose requires_grad
   auto unit = std::make_shared<torch::jit::CompilationUnit>();
-  const torch::jit::Module whole = load_script(spec.backbone_path, spec.trust, unit).module;
+  const torch::jit::Module whole = load_script(spec.backbone_path, spec.trust, unit, spec.seed).module;
   torch::jit::Module backbone = graph::extract(whole, {spec.tap});
   put(backbone, spec.trained);
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -31,6 +32,7 @@ struct TrainingData {
 };
 
 struct GraftSpec {
+  /// As BackboneOptions::path.
   std::string backbone_path;
   bool trust = false;
   std::string tap;
@@ -41,16 +43,18 @@ struct GraftSpec {
   TrainingData training_data;
   /// Tensors of the extracted backbone that training changed; the others are as in the file.
   std::vector<tensor::NamedTensor> trained;
-  /// Of the backbone file; recorded in engraft.json.
+  /// Backbone::sha256; recorded in engraft.json.
   std::string backbone_sha256;
+  /// Of a backbone from scratch.
+  uint64_t seed = 42;
 };
 
 /// The one-file model as the bytes of a TorchScript archive:
 ///   forward(x)            float32 [B, 3, H, W], normalised -> logits [B, K]
 ///   from_pixels(pixels)   uint8 [B, H, W, 3] -> scores [B, K] (sigmoid: [B, 1])
 /// with engraft.json inside (models/README.md: "engraft-model"), which holds preprocessing, classes and a self-test.
-/// Composed in a CompilationUnit of its own from the backbone file, so the same inputs give the same bytes whatever
-/// else the process did. Throws ModelError.
+/// Composed in a CompilationUnit of its own from the backbone as loaded afresh, so the same inputs give the same bytes
+/// whatever else the process did. Throws ModelError.
 std::string compose_model(const GraftSpec& spec, const Head& head);
 
 }  // namespace engraft::model

@@ -106,11 +106,34 @@ FreezePlan plan_freeze(const std::string& unfreeze, const std::vector<std::strin
   return plan;
 }
 
+NormPolicy norm_policy_from_text(const std::string& name) {
+  for (const NormPolicy policy : {NormPolicy::kFrozen, NormPolicy::kTrain, NormPolicy::kRecalibrate}) {
+    if (to_text(policy) == name) return policy;
+  }
+  throw UsageError("batch norms: expected frozen, train or recalibrate, found '" + name + "'");
+}
+
+std::string to_text(NormPolicy policy) {
+  switch (policy) {
+    case NormPolicy::kFrozen:
+      return "frozen";
+    case NormPolicy::kTrain:
+      return "train";
+    case NormPolicy::kRecalibrate:
+      return "recalibrate";
+  }
+  return "";
+}
+
 // Note [Frozen batch norm]
 // Fine-tuning data are few and unlike the pretraining data: batch statistics of small batches wreck what the affine
-// parameters were trained with, so the running statistics stay and are used, also in blocks that learn. The affine
-// weight and bias of a learning block's norms do learn. requires_grad alone would not stop the statistics: only eval
-// mode does.
+// parameters were trained with, so the running statistics stay and are used, also in blocks that learn: kFrozen.
+// The affine weight and bias of a learning block's norms do learn. requires_grad alone would not stop the statistics:
+// only eval mode does.
+// A network from scratch has no statistics worth keeping (mean 0, variance 1, whatever its layers give), so its norms
+// must see batches: kTrain. Pictures unlike the pretraining data may be served better by statistics of their own, over
+// all of them rather than a batch: kRecalibrate measures those once, and from then on they are as frozen.
+// A frozen block's norms stay in eval mode under every policy: what was computed once must stay true.
 void set_modes(torch::jit::Module& backbone, const FreezePlan& plan, bool training) {
   backbone.train(false);
   std::set<std::string> norms;
@@ -118,7 +141,8 @@ void set_modes(torch::jit::Module& backbone, const FreezePlan& plan, bool traini
   for (const auto& item : backbone.named_modules()) {
     if (item.name.empty() || !belongs_to_any(item.name, plan.learning)) continue;
     torch::jit::Module module = item.value;
-    if (module.hasattr("training")) module.setattr("training", training && norms.count(item.name) == 0);
+    const bool may_train = plan.norms == NormPolicy::kTrain || norms.count(item.name) == 0;
+    if (module.hasattr("training")) module.setattr("training", training && may_train);
   }
   for (const auto& item : backbone.named_parameters(true)) {
     item.value.set_requires_grad(belongs_to_any(item.name, plan.learning));

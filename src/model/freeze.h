@@ -9,6 +9,20 @@
 
 namespace engraft::model {
 
+/// What becomes of the batch norms of blocks that learn; those of frozen blocks keep everything in any case, and weight
+/// and bias of those of learning blocks learn in any case.
+enum class NormPolicy {
+  /// They normalise by the running statistics they came with.
+  kFrozen,
+  /// They normalise by each batch and move their running statistics, as in training from scratch.
+  kTrain,
+  /// Their running statistics are measured on the training pictures before the stage (norm_recalibration.h), then stay.
+  kRecalibrate
+};
+/// "frozen", "train", "recalibrate". Throws UsageError for other text.
+NormPolicy norm_policy_from_text(const std::string& text);
+std::string to_text(NormPolicy policy);
+
 /// Which blocks of an extracted backbone learn in a stage, and so which stay put.
 struct FreezePlan {
   /// In forward's order.
@@ -16,6 +30,7 @@ struct FreezePlan {
   std::vector<std::string> frozen;
   /// Index into the blocks of the first that learns; -1 when none does.
   int64_t first_learning = -1;
+  NormPolicy norms = NormPolicy::kFrozen;
 };
 
 /// Reads what a stage unfreezes: "BLOCK" (it and all above it), "last:N", "all", "none", or "A+B+C" (just those).
@@ -34,7 +49,8 @@ bool belongs_to(const std::string& name, const std::string& block);
 
 /// The one function that owns train and eval modes and requires_grad, to be called at every change of either:
 /// frozen blocks and everything outside a block are in eval mode with requires_grad off; learning blocks are in train
-/// mode while `training`, except their batch norms, which stay in eval mode (Note [Frozen batch norm] in the .cpp).
+/// mode while `training`, except their batch norms, which stay in eval mode unless `plan.norms` is kTrain (Note [Frozen
+/// batch norm] in the .cpp).
 void set_modes(torch::jit::Module& backbone, const FreezePlan& plan, bool training);
 
 /// Parameters and buffers of the frozen (or learning) blocks, with dotted paths, in the module's order. What belongs

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "image/transform.h"
 #include "io/toml.h"
+#include "model/new_networks.h"
 #include "model/table.h"
 
 namespace engraft::model {
@@ -82,11 +83,13 @@ ResolvedPreprocessing resolve_preprocessing(const image::PreprocessingFlags& fla
   };
   std::vector<Source> sources;
   sources.push_back({"flags", from_flags(flags)});
+  const bool is_file = !is_new_network(backbone_path);
   const std::string neighbour = std::filesystem::path(backbone_path).replace_extension(".toml").string();
-  if (std::filesystem::exists(neighbour)) sources.push_back({neighbour, from_neighbour(neighbour)});
+  if (is_file && std::filesystem::exists(neighbour)) sources.push_back({neighbour, from_neighbour(neighbour)});
   if (!archive_json.empty()) {
     const std::string where = backbone_path + ": engraft.json";
-    sources.push_back({"engraft.json inside the file", table_of(io::parse_json(archive_json, where), where)});
+    sources.push_back({is_file ? "engraft.json inside the file" : "the network's own",
+                       table_of(io::parse_json(archive_json, where), where)});
   }
   const io::Json table = io::parse_toml(kTableToml, "models/table.toml");
   for (const io::Json& row : table["backbone"]) {

@@ -34,8 +34,8 @@ class MissingPreprocessing : public ModelError {
 };
 
 /// What turns a file into what the backbone wants, merged field by field; first found wins: `flags`; `NAME.toml`
-/// beside `backbone_path`; `archive_json`, the engraft.json inside it (empty: none); the built-in table, by
-/// `file_sha256`. Size, mean and std must come from somewhere: else MissingPreprocessing.
+/// beside `backbone_path` (not where that is "new:NAME"); `archive_json`, the engraft.json inside it (empty: none); the
+/// built-in table, by `file_sha256`. Size, mean and std must come from somewhere: else MissingPreprocessing.
 /// Throws UsageError for a NAME.toml with a wrong key or value, ModelError for a wrong engraft.json.
 ResolvedPreprocessing resolve_preprocessing(const image::PreprocessingFlags& flags, const std::string& backbone_path,
                                             const std::string& archive_json, const std::string& file_sha256);

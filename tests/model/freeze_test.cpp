@@ -89,6 +89,34 @@ TEST_CASE("one function sets the modes: frozen blocks in eval, learning ones in 
   CHECK_FALSE(s.body.attr("mixed_2").toModule().is_training());
 }
 
+TEST_CASE("the norms of learning blocks are in train mode under that policy alone, those of frozen blocks never",
+          "[unit]") {
+  Setup s;
+  for (const char* policy : {"frozen", "train", "recalibrate"}) {
+    INFO(policy);
+    s.plan.norms = model::norm_policy_from_text(policy);
+    CHECK(model::to_text(s.plan.norms) == policy);
+    model::set_modes(s.body, s.plan, true);
+    const bool moves = s.plan.norms == model::NormPolicy::kTrain;
+    CHECK(s.body.attr("mixed_2").toModule().attr("bn").toModule().is_training() == moves);
+    CHECK_FALSE(s.body.attr("mixed_1").toModule().attr("bn").toModule().is_training());
+    CHECK_FALSE(s.body.attr("stem").toModule().attr("bn").toModule().is_training());
+    Names learning;
+    for (const auto& item : model::learning_parameters(s.body, s.plan)) learning.push_back(item.name);
+    CHECK(learning == Names{"mixed_2.conv.weight", "mixed_2.conv.bias", "mixed_2.bn.weight", "mixed_2.bn.bias"});
+
+    const auto frozen = tensor::snapshot(model::frozen_tensors(s.body, s.plan));
+    const at::Tensor mean = s.body.attr("mixed_2").toModule().attr("bn").toModule().attr("running_mean").toTensor();
+    const at::Tensor before = mean.clone();
+    run_forward(s.body);
+    CHECK(at::equal(mean, before) == !moves);
+    CHECK(tensor::digest(model::frozen_tensors(s.body, s.plan)) == tensor::digest(frozen));
+    model::set_modes(s.body, s.plan, false);
+    CHECK_FALSE(s.body.attr("mixed_2").toModule().attr("bn").toModule().is_training());
+  }
+  CHECK_THROWS_WITH(model::norm_policy_from_text("thaw"), Catch::Contains("train or recalibrate, found 'thaw'"));
+}
+
 TEST_CASE("the proof holds while only learning blocks move", "[unit]") {
   Setup s;
   model::set_modes(s.body, s.plan, true);

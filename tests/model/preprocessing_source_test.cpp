@@ -41,6 +41,15 @@ TEST_CASE("a known file needs no flags, and keeps the rest of its row when one i
   CHECK(model::resolve_preprocessing({}, "x.pt", "", kInception).preprocessing.size_px == 299);
 }
 
+TEST_CASE("a network from scratch says itself how its pictures are prepared, and flags go before it", "[unit]") {
+  image::PreprocessingFlags flags;
+  flags.size = 96;
+  const auto resolved = model::resolve_preprocessing(flags, "new:net", kArchive, "none");
+  CHECK(resolved.preprocessing.size_px == 96);
+  CHECK(resolved.preprocessing.interpolation == "bicubic");
+  CHECK_THAT(resolved.source, Catch::Contains("size_px 96 (flags)") && Catch::Contains("(the network's own)"));
+}
+
 TEST_CASE("nothing found names the flags to give", "[unit]") {
   image::PreprocessingFlags flags;
   flags.size = 224;
