@@ -1,65 +1,34 @@
 #include "train/fit.h"
 
-#include <ATen/ATen.h>
-#include <c10/core/GradMode.h>
-
-#include <cmath>
-
 #include "base/errors.h"
-#include "base/random.h"
 #include "base/stop.h"
 #include "base/text.h"
-#include "tensor/device.h"
+#include "train/average.h"
+#include "train/gradients.h"
+#include "train/sampler.h"
+#include "train/updates.h"
 
 namespace engraft::train {
 
 namespace {
 
-constexpr uint64_t kShuffleKey = 0x73687566;  // "shuf"
-constexpr uint64_t kStepKey = 0x73746570;     // "step"
-
-std::vector<int64_t> identity_order(int64_t n) {
-  std::vector<int64_t> order(static_cast<size_t>(n));
-  for (int64_t i = 0; i < n; ++i) order[static_cast<size_t>(i)] = i;
-  return order;
-}
-
-int64_t count_right(const at::Tensor& logits, const at::Tensor& labels) {
-  const at::Tensor predicted = logits.size(1) == 1 ? logits.squeeze(1).gt(0).to(at::kLong) : logits.argmax(1);  // [B]
-  return predicted.eq(labels).sum().item<int64_t>();
-}
-
 bool is_better(const EpochRecord& a, const EpochRecord& b) {
   return a.val_top1 != b.val_top1 ? a.val_top1 > b.val_top1 : a.val_loss < b.val_loss;
 }
 
-}  // namespace
-
-at::Tensor loss_of(const at::Tensor& logits, const at::Tensor& labels, bool sigmoid) {
-  if (sigmoid) return at::binary_cross_entropy_with_logits(logits.squeeze(1), labels.to(logits.scalar_type()));
-  return at::cross_entropy_loss(logits, labels);
-}
-
-Outputs infer(Trainee& trainee, BatchSource& source, int64_t batch_size) {
-  trainee.set_training(false);
-  c10::NoGradGuard no_grad;
-  Outputs out;
-  source.start(identity_order(source.rows()), batch_size);
-  TrainBatch batch;
-  while (source.next(batch)) {
-    throw_if_stopped("evaluating");
-    const at::Tensor logits = trainee.forward(batch.inputs).to(at::kCPU, at::kFloat).contiguous();  // [B, outputs]
-    const at::Tensor labels = batch.labels.to(at::kCPU).contiguous();
-    out.width = logits.size(1);
-    out.logits.insert(out.logits.end(), logits.const_data_ptr<float>(),
-                      logits.const_data_ptr<float>() + logits.numel());
-    out.labels.insert(out.labels.end(), labels.const_data_ptr<int64_t>(),
-                      labels.const_data_ptr<int64_t>() + labels.numel());
+void check(const FitOptions& options) {
+  const auto fail = [](const char* what, const auto& found) { throw UsageError(text::cat(what, ", found ", found)); };
+  if (options.batch_size < 1) fail("batch size: expected at least 1", options.batch_size);
+  if (options.accumulate < 1) fail("accumulate: expected at least 1 batch", options.accumulate);
+  if (!(options.label_smoothing >= 0 && options.label_smoothing < 1)) {
+    fail("label smoothing: expected 0 to below 1", options.label_smoothing);
   }
-  return out;
+  if (!(options.ema >= 0 && options.ema < 1)) fail("ema: expected 0 to below 1", options.ema);
+  if (!(options.clip_norm >= 0)) fail("clip_norm: expected at least 0", options.clip_norm);
+  if (options.optimizer.name == "lbfgs" && options.clip_norm > 0) {
+    throw UsageError("clip_norm: lbfgs takes none, its line search needs the gradient as it is");
+  }
 }
-
-namespace {
 
 /// One call of fit.
 class Fitting {
@@ -72,22 +41,21 @@ class Fitting {
         options_(options),
         reporter_(reporter),
         hooks_(hooks),
-        optimizer_(make_optimizer(options.optimizer, trainee.parameters())),
+        updates_(trainee, train, options),
         schedule_(options.schedule),
-        stage_key_(static_cast<uint64_t>(options.stage)),
         title_(text::cat("stage ", options.stage)) {
+    check(options);
     const int64_t steps_per_epoch = (train.rows() + options.batch_size - 1) / options.batch_size;
     schedule_.total_steps = steps_per_epoch * options.epochs;
     schedule_.warmup_steps = steps_per_epoch * options.warmup_epochs;
-    if (hooks.start == nullptr) return;
-    now_ = hooks.start->progress;
-    tensor::restore(hooks.start->trainee, trainee.state());
-    optimizer_->restore(hooks.start->optimizer);
+    rate_at(schedule_, 0);  // throws at once for a shape that is none
+    if (hooks.start != nullptr) go_on_from(*hooks.start);
+    if (options.ema > 0 && now_.ema.empty()) now_.ema = tensor::snapshot(trainee.state());
   }
 
   FitResult run() {
     try {
-      while (now_.epoch <= options_.epochs) {
+      while (now_.epoch <= options_.epochs && !is_out_of_patience(now_.epochs, options_.patience)) {
         const Stopwatch watch;
         train_epoch();
         end_epoch(watch);
@@ -97,72 +65,106 @@ class Fitting {
       if (hooks_.checkpointer != nullptr) save();
       throw;
     }
+    if (!now_.ema.empty()) tensor::restore(now_.ema, trainee_.state());
     trainee_.set_training(false);
     return {now_.epochs, now_.best, now_.best_state};
   }
 
  private:
-  void save() { hooks_.checkpointer->save(now_, trainee_, *optimizer_); }
+  void go_on_from(const FitStart& start) {
+    now_ = start.progress;
+    tensor::restore(start.trainee, trainee_.state());
+    updates_.optimizer().restore(start.optimizer);
+    if (now_.ema.empty()) return;
+    now_.ema = tensor::snapshot(trainee_.state());
+    tensor::restore(start.progress.ema, now_.ema);
+  }
 
-  /// What is left of the epoch, up to its last step.
+  void save() {
+    check_state();
+    hooks_.checkpointer->save(now_, trainee_, updates_.optimizer());
+  }
+
+  /// Throws ModelError if the last update left something that is not finite.
+  void check_state() {
+    const bool epoch_is_over = now_.rows_done == 0 && now_.epoch > 1;
+    check_finite(trainee_.state(), {options_.stage, now_.epoch - (epoch_is_over ? 1 : 0), now_.step});
+  }
+
+  /// What is left of the epoch, up to its last update.
   void train_epoch() {
-    RandomStream shuffle(options_.seed, {kShuffleKey, stage_key_, static_cast<uint64_t>(now_.epoch)});
-    std::vector<int64_t> order = permutation(train_.rows(), shuffle);
+    if (now_.rows_done == train_.rows()) return;
+    std::vector<int64_t> order =
+        epoch_order({options_.seed, options_.stage, now_.epoch}, train_.rows(), options_.balance_by);
     order.erase(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(now_.rows_done));
-    train_.start(order, options_.batch_size);
+    const int64_t reductions = plateau_reductions(val_losses(), schedule_.patience);
+    updates_.start(std::move(order), {options_.stage, now_.epoch, now_.step + 1});
     trainee_.set_training(true);
-    TrainBatch batch;
     throw_if_stopped("training");
-    while (train_.next(batch)) {
-      train_step(batch);
+    while (updates_.has_next()) {
+      update(rate_at(schedule_, now_.step, reductions));
       if (hooks_.checkpointer != nullptr && hooks_.checkpointer->is_due()) save();
       throw_if_stopped("training");
     }
   }
 
-  void train_step(const TrainBatch& batch) {
-    tensor::seed_generators(mix(mix(options_.seed, kStepKey + stage_key_), static_cast<uint64_t>(now_.step)));
-    now_.learning_rate = rate_at(schedule_, now_.step);
-    optimizer_->zero_grad();
-    const at::Tensor logits = trainee_.forward(batch.inputs);  // [B, outputs]
-    const at::Tensor loss = loss_of(logits, batch.labels, options_.sigmoid);
-    const double loss_value = loss.item<double>();
-    if (!std::isfinite(loss_value)) {
-      throw ModelError(text::cat("the loss is ", text::shortest(loss_value), " in ", title_, ", epoch ", now_.epoch,
-                                 ", step ", now_.step + 1, "; a lower --learning-rate is the usual remedy"));
-    }
-    loss.backward();
-    optimizer_->step(now_.learning_rate);
-    ++now_.step;
-    const int64_t rows = batch.labels.size(0);
-    now_.loss_sum += loss_value * static_cast<double>(rows);
-    now_.right += count_right(logits.detach(), batch.labels);
-    now_.rows_done += rows;
-    reporter_.progress(text::cat(title_, ", epoch ", now_.epoch, " of ", options_.epochs), now_.rows_done,
-                       train_.rows(), "loss " + text::fixed(now_.loss_sum / static_cast<double>(now_.rows_done), 4));
+  std::vector<double> val_losses() const {
+    std::vector<double> losses;
+    for (const EpochRecord& epoch : now_.epochs) losses.push_back(epoch.val_loss);
+    return losses;
+  }
+
+  void update(double rate) {
+    const bool is_first = now_.rows_done == 0;
+    std::vector<tensor::NamedTensor> before;
+    if (is_first) before = tensor::snapshot(trainee_.parameters());
+    const BatchSums sums = updates_.next(rate, [&](const BatchSums& so_far) { report(so_far); });
+    if (is_first) now_.update_sizes = update_sizes(before, trainee_.parameters());
+    update_average(now_.ema, trainee_.state(), averaging_share(options_.ema, now_.updates));
+    now_.learning_rate = rate;
+    ++now_.updates;
+    now_.step += sums.batches;
+    now_.rows_done += sums.rows;
+    now_.right += sums.right;
+    now_.loss_sum += sums.loss;
+  }
+
+  void report(const BatchSums& more) {
+    const int64_t rows = now_.rows_done + more.rows;
+    const double loss = (now_.loss_sum + more.loss) / static_cast<double>(rows);
+    reporter_.progress(text::cat(title_, ", epoch ", now_.epoch, " of ", options_.epochs), rows, train_.rows(),
+                       "loss " + text::fixed(loss, 4));
   }
 
   /// Validates, keeps the best, and turns to the next epoch.
   void end_epoch(const Stopwatch& watch) {
+    check_state();
     EpochRecord record;
     record.epoch = now_.epoch;
     record.learning_rate = now_.learning_rate;
     record.train_loss = now_.loss_sum / static_cast<double>(now_.rows_done);
     record.train_top1 = static_cast<double>(now_.right) / static_cast<double>(now_.rows_done);
-    const Outputs outputs = infer(trainee_, val_, options_.batch_size);
-    const stats::Classification judged = stats::classify(outputs.logits, outputs.width, outputs.labels);
-    record.val_loss = judged.loss;
-    record.val_top1 = judged.top1;
+    record.updates = now_.update_sizes;
+    validate(record);
     record.seconds = watch.seconds();
-    if (now_.epochs.empty() || is_better(record, now_.epochs[now_.best])) {
-      now_.best = now_.epochs.size();
-      now_.best_state = tensor::snapshot(trainee_.state());
-    }
     now_.epochs.push_back(record);
     hooks_.on_epoch(record);
     ++now_.epoch;
     now_.rows_done = now_.right = 0;
     now_.loss_sum = 0;
+    now_.update_sizes.clear();
+  }
+
+  /// Judges the validation rows, by the average where there is one, and keeps the state if it is the best so far.
+  void validate(EpochRecord& record) {
+    const AverageScope averaged(trainee_, now_.ema);
+    const Outputs outputs = infer(trainee_, val_, options_.batch_size);
+    const stats::Classification judged = stats::classify(outputs.logits, outputs.width, outputs.labels);
+    record.val_loss = judged.loss;
+    record.val_top1 = judged.top1;
+    if (!now_.epochs.empty() && !is_better(record, now_.epochs[now_.best])) return;
+    now_.best = now_.epochs.size();
+    now_.best_state = tensor::snapshot(trainee_.state());
   }
 
   Trainee& trainee_;
@@ -171,14 +173,22 @@ class Fitting {
   const FitOptions& options_;
   Reporter& reporter_;
   const FitHooks& hooks_;
-  const std::unique_ptr<Optimizer> optimizer_;
+  Updates updates_;
   Schedule schedule_;
-  const uint64_t stage_key_;
   const std::string title_;
   Progress now_;
 };
 
 }  // namespace
+
+bool is_out_of_patience(const std::vector<EpochRecord>& epochs, int64_t patience) {
+  if (patience == 0 || epochs.empty()) return false;
+  size_t best = 0;
+  for (size_t i = 1; i < epochs.size(); ++i) {
+    if (is_better(epochs[i], epochs[best])) best = i;
+  }
+  return static_cast<int64_t>(epochs.size() - 1 - best) >= patience;
+}
 
 FitResult fit(Trainee& trainee, BatchSource& train, BatchSource& val, const FitOptions& options, Reporter& reporter,
               const FitHooks& hooks) {

@@ -10,40 +10,13 @@
 #include "base/report.h"
 #include "stats/classification.h"
 #include "tensor/named.h"
+#include "train/loss.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
+#include "train/trainee.h"
+#include "train/update_size.h"
 
 namespace engraft::train {
-
-/// What `fit` trains: a head on features, a top and a head on activations, a whole network; it cannot tell which.
-class Trainee {
- public:
-  virtual ~Trainee() = default;
-  /// Maps one batch of what the source gives to logits [B, outputs] float32.
-  virtual at::Tensor forward(const at::Tensor& inputs) = 0;
-  /// Train modes (dropout acts) or eval modes.
-  virtual void set_training(bool training) = 0;
-  /// What the optimiser moves; the tensors stay the same objects for the whole stage.
-  virtual std::vector<tensor::NamedTensor> parameters() = 0;
-  /// All that training may change, parameters and statistics.
-  virtual std::vector<tensor::NamedTensor> state() = 0;
-};
-
-struct TrainBatch {
-  at::Tensor inputs;  // [B, …] float32, on the trainee's device
-  at::Tensor labels;  // [B] int64, on the trainee's device
-};
-
-/// Gives batches of its rows in a wanted order.
-class BatchSource {
- public:
-  virtual ~BatchSource() = default;
-  virtual int64_t rows() const = 0;
-  /// Starts a pass over `order` (indices below rows()) in batches of `batch_size`, the last as long as what is left.
-  virtual void start(const std::vector<int64_t>& order, int64_t batch_size) = 0;
-  /// False at the end of the pass.
-  virtual bool next(TrainBatch& batch) = 0;
-};
 
 struct FitOptions {
   int64_t epochs = 1;
@@ -55,8 +28,25 @@ struct FitOptions {
   uint64_t seed = 42;
   /// Number of the stage in the run; part of every random key.
   int64_t stage = 1;
-  /// True: one logit and binary cross-entropy; false: softmax cross-entropy.
+  /// As LossOptions has them. Validation judges by the plain loss, without smoothing and weights.
   bool sigmoid = false;
+  double label_smoothing = 0;
+  std::vector<double> class_weights;
+  /// Labels of the training rows: an epoch then draws as many rows as there are, with replacement, every class equally
+  /// often. Empty: every row once.
+  std::vector<int64_t> balance_by;
+  /// Batches that share one update, the last ones of an epoch as many as are left: the gradient is that of all their
+  /// rows together, the rate that of the first batch's step. With class weights each batch's weighted mean counts by
+  /// its rows. Of lbfgs, which takes all rows for each update, nothing.
+  int64_t accumulate = 1;
+  /// Longest gradient, L2 over all parameters together; longer ones are scaled down to it. 0: as they come.
+  double clip_norm = 0;
+  /// Validation and the result take an exponential moving average of the state that begins at the stage's first
+  /// weights, with this share of the old average at every update, less in the first: min(ema, (1 + n) / (10 + n)), n
+  /// from 0. Tensors that are not floating are copied. 0: the state itself.
+  double ema = 0;
+  /// Stops after this many epochs without a better one, better as in FitResult::best; 0: never.
+  int64_t patience = 0;
 };
 
 /// One line of metrics.jsonl: nothing in it depends on time.
@@ -68,11 +58,13 @@ struct EpochRecord {
   double val_loss = 0;
   double val_top1 = 0;
   double seconds = 0;  // for timings.jsonl alone
+  /// What the epoch's first update did to each parameter.
+  std::vector<UpdateSize> updates;
 };
 
-/// Where fit stands between two steps; with the trainee's and the optimiser's state all that it needs to go on.
+/// Where fit stands between two updates; with the trainee's and the optimiser's state all that it needs to go on.
 struct Progress {
-  /// Steps done in the stage.
+  /// Steps done in the stage: batches.
   int64_t step = 0;
   /// The epoch that is being trained, from 1; one more than there are when all are done.
   int64_t epoch = 1;
@@ -80,19 +72,25 @@ struct Progress {
   int64_t rows_done = 0;
   double loss_sum = 0;
   int64_t right = 0;
+  /// What the epoch's first update did; empty before it.
+  std::vector<UpdateSize> update_sizes;
   /// Of the last step.
   double learning_rate = 0;
   std::vector<EpochRecord> epochs;
   size_t best = 0;
   std::vector<tensor::NamedTensor> best_state;
+  /// The moving average, where one is kept (live tensors), and the updates done in the stage.
+  std::vector<tensor::NamedTensor> ema;
+  int64_t updates = 0;
 };
 
 /// Keeps what a training can go on from.
 class Checkpointer {
  public:
   virtual ~Checkpointer() = default;
-  /// Asked after every step.
+  /// Asked after every update.
   virtual bool is_due() = 0;
+  /// The trainee's state is finite, and its own where a moving average is kept.
   virtual void save(const Progress& progress, Trainee& trainee, const Optimizer& optimizer) = 0;
 };
 
@@ -118,13 +116,20 @@ struct FitResult {
   std::vector<tensor::NamedTensor> best_state;
 };
 
-/// The one training loop. Batches of an epoch are a permutation drawn from (seed, stage, epoch); LibTorch's generators
-/// are seeded from (seed, stage, step) before each step, so that dropout depends on nothing else. The trainee is left
-/// at its last epoch, in eval mode. From `hooks.start` it goes on as if it had never stopped: the same bits.
-/// Saves a checkpoint when one is due, at the end, and before it throws Stopped.
-/// Throws ModelError when the loss is not finite, naming epoch and step; Stopped when a signal asked for it.
+/// The one training loop. The order of an epoch is epoch_order() of (seed, stage, epoch); LibTorch's generators are
+/// seeded from (seed, stage, step) before each batch, so that dropout depends on nothing else. With lbfgs an epoch is
+/// one update by the loss over all rows; what the epoch's record says of training is that of its first evaluation. The
+/// trainee is left at its last epoch, or the average there, in eval mode. From `hooks.start` it goes on as if it had
+/// never stopped: the same bits. Saves a checkpoint when one is due, at the end, and before it throws Stopped, always
+/// between two updates: one that is stopped half-way is undone.
+/// Throws ModelError when the loss, the length of a clipped gradient, or at a checkpoint or an epoch's end the state is
+/// not finite, naming stage, epoch and step, and saves nothing then; UsageError for options out of their ranges, and
+/// for lbfgs with clip_norm; Stopped when a signal asked for it.
 FitResult fit(Trainee& trainee, BatchSource& train, BatchSource& val, const FitOptions& options, Reporter& reporter,
               const FitHooks& hooks);
+
+/// Whether the last `patience` epochs were all no better than an earlier one, as FitOptions::patience says.
+bool is_out_of_patience(const std::vector<EpochRecord>& epochs, int64_t patience);
 
 /// Logits of all rows of `source` in order, in eval mode: [N, outputs], and their labels.
 struct Outputs {
@@ -133,8 +138,5 @@ struct Outputs {
   std::vector<int64_t> labels;
 };
 Outputs infer(Trainee& trainee, BatchSource& source, int64_t batch_size);
-
-/// Cross-entropy (or binary cross-entropy of one logit) of a batch, mean over its rows.
-at::Tensor loss_of(const at::Tensor& logits, const at::Tensor& labels, bool sigmoid);
 
 }  // namespace engraft::train

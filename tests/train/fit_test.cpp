@@ -1,105 +1,46 @@
 #include "train/fit.h"
 
-#include <ATen/ATen.h>
-
 #include <catch2/catch.hpp>
-#include <cmath>
 #include <limits>
 
-#include "base/errors.h"
-#include "base/random.h"
+#include "small.h"
+#include "train/average.h"
 
 using namespace engraft;
+using small::Perceptron;
+using small::Rows;
+using small::xor_rows;
 
 namespace {
 
-/// One hidden layer of tanh: the least that can learn XOR.
-class Perceptron : public train::Trainee {
- public:
-  explicit Perceptron(int64_t outputs) {
-    RandomStream stream(3, {1});
-    const auto draw = [&](std::vector<int64_t> sizes) {
-      at::Tensor t = at::empty(sizes, at::kFloat);
-      for (int64_t i = 0; i < t.numel(); ++i) t.view({-1})[i] = static_cast<float>(stream.normal());
-      return t.set_requires_grad(true);
-    };
-    parameters_ = {{"w1", draw({16, 2})}, {"b1", draw({16})}, {"w2", draw({outputs, 16})}, {"b2", draw({outputs})}};
-  }
-  at::Tensor forward(const at::Tensor& x) override {
-    at::Tensor h = at::tanh(at::linear(x, parameters_[0].value, parameters_[1].value));
-    h = at::dropout(h, 0.1, training);
-    return at::linear(h, parameters_[2].value, parameters_[3].value);
-  }
-  void set_training(bool on) override { training = on; }
-  std::vector<tensor::NamedTensor> parameters() override { return parameters_; }
-  std::vector<tensor::NamedTensor> state() override { return parameters_; }
-  bool training = false;
-
- private:
-  std::vector<tensor::NamedTensor> parameters_;
-};
-
-/// Noisy corners of the XOR square.
-class Xor : public train::BatchSource {
- public:
-  explicit Xor(uint64_t seed, int64_t n = 96) : x_(at::empty({n, 2}, at::kFloat)), y_(at::empty({n}, at::kLong)) {
-    RandomStream stream(seed, {2});
-    for (int64_t i = 0; i < n; ++i) {
-      const int64_t a = i & 1, b = (i >> 1) & 1;
-      x_[i][0] = static_cast<float>(2 * a - 1 + 0.2 * stream.normal());
-      x_[i][1] = static_cast<float>(2 * b - 1 + 0.2 * stream.normal());
-      y_[i] = a ^ b;
-    }
-  }
-  int64_t rows() const override { return x_.size(0); }
-  void start(const std::vector<int64_t>& order, int64_t batch_size) override {
-    order_ = order;
-    batch_ = static_cast<size_t>(batch_size);
-    at_ = 0;
-  }
-  bool next(train::TrainBatch& batch) override {
-    if (at_ >= order_.size()) return false;
-    const size_t end = std::min(order_.size(), at_ + batch_);
-    const at::Tensor rows = at::tensor(std::vector<int64_t>(order_.begin() + static_cast<std::ptrdiff_t>(at_),
-                                                            order_.begin() + static_cast<std::ptrdiff_t>(end)),
-                                       at::kLong);
-    batch = {x_.index_select(0, rows), y_.index_select(0, rows)};
-    orders.push_back(order_[at_]);
-    at_ = end;
-    return true;
-  }
-  std::vector<int64_t> orders;
-
- private:
-  at::Tensor x_, y_;
-  std::vector<int64_t> order_;
-  size_t at_ = 0, batch_ = 1;
-};
+void ignore(const train::EpochRecord&) {}
 
 struct Outcome {
   train::FitResult result;
   std::string digest;
 };
 
-Outcome learn(const std::string& optimizer, double rate, uint64_t seed = 42, int64_t epochs = 40,
-              bool sigmoid = false) {
-  Perceptron net(sigmoid ? 1 : 2);
-  Xor train(1), val(9);
+Outcome learn(const train::FitOptions& options, bool mixes = false) {
+  Perceptron net(options.sigmoid ? 1 : 2);
+  Rows train = xor_rows(1), val = xor_rows(9);
+  train.mixes = mixes;
+  SilentReporter silent;
+  Outcome out;
+  int64_t told = 0;
+  out.result = fit(net, train, val, options, silent, {[&](const train::EpochRecord& e) { CHECK(e.epoch == ++told); }});
+  CHECK(told == static_cast<int64_t>(out.result.epochs.size()));
+  CHECK_FALSE(net.training);
+  out.digest = tensor::digest(net.state());
+  return out;
+}
+
+train::FitOptions xor_options(const std::string& optimizer, double rate, int64_t epochs = 40) {
   train::FitOptions options;
   options.epochs = epochs;
   options.batch_size = 20;  // leaves a ragged last batch of 16
   options.optimizer.name = optimizer;
   options.schedule.learning_rate = rate;
-  options.seed = seed;
-  options.sigmoid = sigmoid;
-  SilentReporter silent;
-  Outcome out;
-  int64_t told = 0;
-  out.result = fit(net, train, val, options, silent, {[&](const train::EpochRecord& e) { CHECK(e.epoch == ++told); }});
-  CHECK(told == epochs);
-  CHECK_FALSE(net.training);
-  out.digest = tensor::digest(net.state());
-  return out;
+  return options;
 }
 
 }  // namespace
@@ -109,127 +50,194 @@ TEST_CASE("every optimiser learns XOR", "[unit]") {
     const char* optimizer;
     double rate;
   };
-  for (const Row& row : {Row{"adamw", 0.02}, Row{"sgd", 0.1}, Row{"rmsprop", 0.01}}) {
+  for (const Row& row :
+       {Row{"adamw", 0.02}, Row{"sgd", 0.1}, Row{"rmsprop", 0.01}, Row{"rmsprop_keras", 0.01}, Row{"lbfgs", 1}}) {
     for (const bool sigmoid : {false, true}) {
       INFO(row.optimizer << (sigmoid ? " sigmoid" : " softmax"));
-      const auto fitted = learn(row.optimizer, row.rate, 42, 40, sigmoid).result;
+      train::FitOptions options = xor_options(row.optimizer, row.rate);
+      options.sigmoid = sigmoid;
+      const auto fitted = learn(options).result;
       CHECK(fitted.epochs[fitted.best].val_top1 == 1.0);
       CHECK(fitted.epochs.back().train_loss < 0.5 * fitted.epochs.front().train_loss);
     }
   }
 }
 
+TEST_CASE("XOR is learned with every setting, together and apart", "[unit]") {
+  train::FitOptions all = xor_options("sgd", 0.2, 60);
+  all.optimizer.nesterov = true;
+  all.accumulate = 2;
+  all.clip_norm = 1;
+  all.ema = 0.9;
+  all.label_smoothing = 0.05;
+  all.class_weights = {1, 2};
+  for (int64_t i = 0; i < 96; ++i) all.balance_by.push_back((i & 1) ^ ((i >> 1) & 1));
+  for (const char* shape : {"constant", "cosine", "one_cycle", "step", "plateau"}) {
+    INFO(shape);
+    all.schedule.shape = shape;
+    all.schedule.step_every = 100;
+    const auto fitted = learn(all, /*mixes=*/true).result;
+    CHECK(fitted.epochs[fitted.best].val_top1 == 1.0);
+  }
+}
+
 TEST_CASE("the same seed gives the same bits, another seed others", "[unit]") {
-  const std::string first = learn("adamw", 0.02, 42, 5).digest;
-  CHECK(learn("adamw", 0.02, 42, 5).digest == first);
-  CHECK(learn("adamw", 0.02, 43, 5).digest != first);
+  train::FitOptions options = xor_options("adamw", 0.02, 5);
+  const std::string first = learn(options).digest;
+  CHECK(learn(options).digest == first);
+  options.seed = 43;
+  CHECK(learn(options).digest != first);
 }
 
 TEST_CASE("the best epoch is by top1, then loss, then the earlier, and its weights are kept", "[unit]") {
-  const auto fitted = learn("adamw", 0.02).result;
-  for (size_t i = 0; i < fitted.epochs.size(); ++i) {
-    const auto& best = fitted.epochs[fitted.best];
-    const auto& other = fitted.epochs[i];
-    CHECK(other.val_top1 <= best.val_top1);
-    if (other.val_top1 == best.val_top1) CHECK((other.val_loss > best.val_loss || i >= fitted.best));
+  for (const double ema : {0.0, 0.95}) {
+    train::FitOptions options = xor_options("adamw", 0.02);
+    options.ema = ema;
+    const auto fitted = learn(options).result;
+    for (size_t i = 0; i < fitted.epochs.size(); ++i) {
+      const auto& best = fitted.epochs[fitted.best];
+      const auto& other = fitted.epochs[i];
+      CHECK(other.val_top1 <= best.val_top1);
+      if (other.val_top1 == best.val_top1) CHECK((other.val_loss > best.val_loss || i >= fitted.best));
+    }
+    Perceptron net(2);
+    tensor::restore(fitted.best_state, net.state());
+    Rows val = xor_rows(9);
+    const auto outputs = train::infer(net, val, 7);
+    const auto judged = stats::classify(outputs.logits, outputs.width, outputs.labels);
+    CHECK(judged.loss == Approx(fitted.epochs[fitted.best].val_loss).epsilon(1e-6));  // other batches, other rounding
   }
-  Perceptron net(2);
-  tensor::restore(fitted.best_state, net.state());
-  Xor val(9);
-  const auto outputs = train::infer(net, val, 7);
-  const auto judged = stats::classify(outputs.logits, outputs.width, outputs.labels);
-  CHECK(judged.loss == Approx(fitted.epochs[fitted.best].val_loss).epsilon(1e-6));
 }
 
-TEST_CASE("an epoch is a permutation, another one each time", "[unit]") {
+TEST_CASE("an epoch is a permutation, another one each time; sources hear its number, and 0 in validation", "[unit]") {
   Perceptron net(2);
-  Xor train(1, 40), val(9, 8);
+  Rows train = xor_rows(1, 40), val = xor_rows(9, 8);
   train::FitOptions options;
   options.epochs = 2;
-  options.batch_size = 1;
+  options.batch_size = 7;
   SilentReporter silent;
-  fit(net, train, val, options, silent, {[](const train::EpochRecord&) {}});
+  fit(net, train, val, options, silent, {ignore});
   REQUIRE(train.orders.size() == 80);
   std::vector<int64_t> first(train.orders.begin(), train.orders.begin() + 40);
   std::vector<int64_t> second(train.orders.begin() + 40, train.orders.end());
   CHECK(first != second);
   std::sort(first.begin(), first.end());
   for (int64_t i = 0; i < 40; ++i) CHECK(first[static_cast<size_t>(i)] == i);
+  CHECK(train.epochs == std::vector<int64_t>{1, 2});
+  CHECK(val.epochs == std::vector<int64_t>{0, 0});
 }
 
-namespace {
+TEST_CASE("training stops after so many epochs without a better one", "[unit]") {
+  train::EpochRecord good, bad;
+  good.val_top1 = 0.9;
+  bad.val_top1 = 0.8;
+  CHECK_FALSE(train::is_out_of_patience({}, 1));
+  CHECK_FALSE(train::is_out_of_patience({good, bad, bad}, 0));
+  CHECK_FALSE(train::is_out_of_patience({good, bad, bad}, 3));
+  CHECK(train::is_out_of_patience({good, bad, bad}, 2));
+  CHECK_FALSE(train::is_out_of_patience({bad, bad, good}, 1));
+  CHECK(train::is_out_of_patience({good, good}, 1));  // as good is not better
 
-/// Keeps a copy of everything after one step, and throws: the training is cut off.
-struct CutOff : train::Checkpointer {
-  int64_t at_step;
-  train::FitStart kept;
-  explicit CutOff(int64_t step) : at_step(step) {}
-  bool is_due() override { return true; }
-  void save(const train::Progress& progress, train::Trainee& trainee, const train::Optimizer& optimizer) override {
-    if (progress.step != at_step) return;
-    kept.progress = progress;
-    kept.trainee = tensor::snapshot(trainee.state());
-    kept.optimizer = tensor::snapshot(optimizer.state());
-    throw SystemError("cut off");
-  }
-};
+  train::FitOptions options = xor_options("adamw", 0.05, 200);
+  options.patience = 5;
+  const auto fitted = learn(options).result;
+  REQUIRE(fitted.epochs.size() < 200);
+  CHECK(fitted.epochs.size() == fitted.best + 1 + 5);
+}
 
-}  // namespace
-
-TEST_CASE("a training that goes on from any step ends in the same bits", "[unit]") {
-  for (const char* optimizer : {"adamw", "sgd", "rmsprop"}) {
-    Perceptron whole(2);
-    train::FitOptions options;
-    options.epochs = 3;
-    options.batch_size = 20;
-    options.optimizer.name = optimizer;
-    options.schedule.learning_rate = 0.01;
-    options.warmup_epochs = 1;
-    SilentReporter silent;
-    std::vector<double> losses;
-    const auto keep = [&](const train::EpochRecord& e) { losses.push_back(e.val_loss); };
-    Xor train(1), val(9);
-    const train::FitResult expected = fit(whole, train, val, options, silent, {keep});
-    const std::vector<double> expected_losses = losses;
-    const int64_t steps = 3 * ((train.rows() + 19) / 20);
-    for (int64_t step = 1; step <= steps; ++step) {
-      INFO(optimizer << ", cut off after step " << step);
-      Perceptron first(2), second(2);
-      CutOff cut(step);
-      Xor train_again(1), val_again(9);
-      losses.clear();
-      CHECK_THROWS_AS(fit(first, train_again, val_again, options, silent, {keep, &cut}), SystemError);
-      losses.resize(cut.kept.progress.epochs.size());
-      Xor train_on(1), val_on(9);
-      const train::FitResult resumed = fit(second, train_on, val_on, options, silent, {keep, nullptr, &cut.kept});
-      CHECK(tensor::digest(second.state()) == tensor::digest(whole.state()));
-      CHECK(tensor::digest(resumed.best_state) == tensor::digest(expected.best_state));
-      CHECK(resumed.best == expected.best);
-      CHECK(losses == expected_losses);
+TEST_CASE("the first update of each epoch is measured", "[unit]") {
+  train::FitOptions options = xor_options("sgd", 0.1, 2);
+  options.optimizer = {"sgd", 0, false, 0};
+  for (const auto& epoch : learn(options).result.epochs) {
+    REQUIRE(epoch.updates.size() == 4);
+    CHECK(epoch.updates[0].name == "w1");
+    for (const auto& update : epoch.updates) {
+      CHECK(update.ratio > 1e-5);
+      CHECK(update.ratio < 1);
+      CHECK(update.still < 0.05);
     }
   }
+  options.schedule.learning_rate = 1e-12;  // far below the distance of neighbouring floats
+  for (const auto& update : learn(options).result.epochs[0].updates) {
+    CHECK(update.ratio == 0);
+    CHECK(update.still == 1);
+  }
+  const at::Tensor before = at::full({2, 2}, 2.0F), after = before.clone();
+  after[0][0] = 5.0F;
+  after.mutable_grad() = at::tensor({1.0F, 1.0F, 0.0F, 1.0F}).view({2, 2});
+  const auto sizes = train::update_sizes({{"w", before}}, {{"w", after}});
+  CHECK(sizes[0].ratio == Approx(0.75));
+  CHECK(sizes[0].still == Approx(2.0 / 3));
 }
 
-TEST_CASE("an optimiser's state of another shape or name is refused", "[unit]") {
-  const at::Tensor weight = at::zeros({2, 3});
-  const auto optimizer = train::make_optimizer({"adamw", 0.9, 0}, {{"fc1.weight", weight}});
-  CHECK_THROWS_WITH(optimizer->restore({{"fc1.weight/exp_avg", at::zeros({3, 2})}}),
-                    Catch::Contains("expected [2, 3]"));
-  CHECK_THROWS_WITH(optimizer->restore({{"fc2.weight/exp_avg", at::zeros({2, 3})}}),
-                    Catch::Contains("nothing here has a state 'fc2.weight/exp_avg'"));
+TEST_CASE("a moving average begins quickly and copies what is not floating", "[unit]") {
+  CHECK(train::averaging_share(0.999, 0) == Approx(0.1));
+  CHECK(train::averaging_share(0.999, 90) == Approx(0.91));
+  CHECK(train::averaging_share(0.5, 90) == Approx(0.5));
+  const std::vector<tensor::NamedTensor> average = {{"w", at::ones({1})}, {"n", at::zeros({1}, at::kLong)}};
+  train::update_average(average, {{"w", at::full({1}, 3.0F)}, {"n", at::full({1}, 7, at::kLong)}}, 0.75);
+  CHECK(average[0].value.item<float>() == 1.5F);
+  CHECK(average[1].value.item<int64_t>() == 7);
 }
 
 TEST_CASE("a loss that is not finite stops the training and says where", "[unit]") {
-  Perceptron net(2);
-  net.parameters()[0].value.detach().fill_(std::numeric_limits<float>::quiet_NaN());
-  Xor train(1), val(9);
-  SilentReporter silent;
-  CHECK_THROWS_WITH(fit(net, train, val, {}, silent, {[](const train::EpochRecord&) {}}),
-                    Catch::Contains("the loss is nan in stage 1, epoch 1, step 1"));
+  for (const char* optimizer : {"adamw", "lbfgs"}) {
+    Perceptron net(2);
+    net.parameters()[0].value.detach().fill_(std::numeric_limits<float>::quiet_NaN());
+    Rows train = xor_rows(1), val = xor_rows(9);
+    SilentReporter silent;
+    CHECK_THROWS_WITH(fit(net, train, val, xor_options(optimizer, 0.1), silent, {ignore}),
+                      Catch::Contains("the loss is nan in stage 1, epoch 1, step 1"));
+  }
 }
 
-TEST_CASE("an unknown optimiser and nothing to train are refused", "[unit]") {
-  Perceptron net(2);
-  CHECK_THROWS_AS(train::make_optimizer({"lion", 0, 0}, net.parameters()), UsageError);
-  CHECK_THROWS_AS(train::make_optimizer({"sgd", 0, 0}, {}), UsageError);
+TEST_CASE("a checkpoint is never of weights that are not finite", "[unit]") {
+  struct Kept : train::Checkpointer {
+    int64_t saves = 0;
+    bool is_due() override { return true; }
+    void save(const train::Progress&, train::Trainee& trainee, const train::Optimizer&) override {
+      for (const auto& item : trainee.state()) CHECK(item.value.isfinite().all().item<bool>());
+      ++saves;
+    }
+  } kept;
+  struct Steep : Perceptron {
+    Steep() : Perceptron(2) {}
+    at::Tensor forward(const at::Tensor& x) override { return Perceptron::forward(x) * 1000; }
+  } net;
+  Rows train = xor_rows(1), val = xor_rows(9);
+  train::FitOptions options = xor_options("sgd", 3e38);  // a finite loss, and weights beyond float's range after it
+  options.schedule.shape = "constant";
+  SilentReporter silent;
+  CHECK_THROWS_WITH(fit(net, train, val, options, silent, {ignore, &kept}),
+                    Catch::Contains("'w1' is not finite in stage 1, epoch 1, step 1;"));
+  CHECK(kept.saves == 0);
+  Steep other;
+  CHECK_THROWS_WITH(fit(other, train, val, options, silent, {ignore}),  // without checkpoints as well
+                    Catch::Contains("is nan in stage 1, epoch 1, step 2;"));
+}
+
+TEST_CASE("options out of their ranges are refused", "[unit]") {
+  const auto refused = [](const std::function<void(train::FitOptions&)>& change) {
+    train::FitOptions options = xor_options("adamw", 0.01, 1);
+    change(options);
+    Perceptron net(2);
+    Rows train = xor_rows(1), val = xor_rows(9);
+    SilentReporter silent;
+    CHECK_THROWS_AS(fit(net, train, val, options, silent, {ignore}), UsageError);
+  };
+  refused([](auto& o) { o.accumulate = 0; });
+  refused([](auto& o) { o.label_smoothing = 1; });
+  refused([](auto& o) { o.ema = 1; });
+  refused([](auto& o) { o.clip_norm = -1; });
+  refused([](auto& o) { o.balance_by = {0, 1}; });
+  refused([](auto& o) { o.class_weights = {1, 1, 1}; });
+  refused([](auto& o) { o.schedule.shape = "sawtooth"; });
+  refused([](auto& o) {
+    o.schedule.shape = "one_cycle";
+    o.warmup_epochs = 1;
+  });
+  refused([](auto& o) {
+    o.optimizer.name = "lbfgs";
+    o.clip_norm = 1;
+  });
 }

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "train/optimizer.h"
+
+// The rules that make_optimizer chooses from, and what they share; for this folder alone.
+
+namespace engraft::train {
+
+/// A parameter and how it is moved.
+struct Moved {
+  tensor::NamedTensor parameter;
+  /// 0 for tensors of fewer than two dimensions.
+  double weight_decay = 0;
+  double rate_scale = 1;
+};
+
+/// State tensors by name, each taken once.
+class StateValues {
+ public:
+  explicit StateValues(const std::vector<tensor::NamedTensor>& state);
+  /// Undefined where there is none.
+  at::Tensor take(const std::string& name);
+  /// A copy on the parameter's device, or undefined. Throws ModelError where the shape is not the parameter's.
+  at::Tensor take_for(const tensor::NamedTensor& parameter, const std::string& slot);
+  /// Throws ModelError naming a tensor that nobody took.
+  void check_all_taken() const;
+
+ private:
+  std::map<std::string, at::Tensor> values_;
+};
+
+/// sgd, adamw and rmsprop; nullptr for another name.
+std::unique_ptr<Optimizer> make_torch_optimizer(const OptimizerSpec& spec, const std::vector<Moved>& moved);
+
+/// v = 0.9 · v + 0.1 · g², w -= rate · g / √(v + 1e-7), with momentum m = momentum · m + rate · g / √(v + 1e-7), w -=
+/// m: RMSprop.update_step of Keras 3. State: PARAMETER/velocity, PARAMETER/momentum.
+std::unique_ptr<Optimizer> make_keras_rmsprop(double momentum, const std::vector<Moved>& moved);
+
+std::unique_ptr<Optimizer> make_lbfgs(const std::vector<Moved>& moved);
+
+}  // namespace engraft::train

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "tensor/named.h"
+
+namespace engraft::train {
+
+/// What `fit` trains: a head on features, a top and a head on activations, a whole network; it cannot tell which.
+class Trainee {
+ public:
+  virtual ~Trainee() = default;
+  /// Maps one batch of what the source gives to logits [B, outputs] float32.
+  virtual at::Tensor forward(const at::Tensor& inputs) = 0;
+  /// Train modes (dropout acts) or eval modes.
+  virtual void set_training(bool training) = 0;
+  /// What the optimiser moves; the tensors stay the same objects for the whole stage.
+  virtual std::vector<tensor::NamedTensor> parameters() = 0;
+  /// For each of parameters(), what the learning rate is multiplied by; empty: 1 for all.
+  virtual std::vector<double> rate_scales() { return {}; }
+  /// All that training may change, parameters and statistics.
+  virtual std::vector<tensor::NamedTensor> state() = 0;
+};
+
+struct TrainBatch {
+  at::Tensor inputs;  // [B, …] float32, on the trainee's device
+  at::Tensor labels;  // [B] int64, on the trainee's device
+  // Of mixed inputs (mixup, cutmix): the other picture's labels, and the share of `labels` in the target.
+  at::Tensor other_labels;  // [B] int64, or undefined
+  at::Tensor shares;        // [B] float32 in [0, 1], or undefined
+};
+
+/// Gives batches of its rows in a wanted order.
+class BatchSource {
+ public:
+  virtual ~BatchSource() = default;
+  virtual int64_t rows() const = 0;
+  /// Starts a pass over `order` (indices below rows(), the same one several times where an epoch is balanced) in
+  /// batches of `batch_size`, the last as long as what is left. `epoch`, from 1, says which views of the rows are
+  /// wanted where there are several; 0 in validation. What a row gives depends on (epoch, row) and its neighbours in
+  /// the batch alone, since a resumed epoch starts at the first batch that is left, and lbfgs makes several passes in
+  /// one epoch.
+  virtual void start(const std::vector<int64_t>& order, int64_t epoch, int64_t batch_size) = 0;
+  /// False at the end of the pass.
+  virtual bool next(TrainBatch& batch) = 0;
+};
+
+}  // namespace engraft::train

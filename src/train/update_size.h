@@ -1,0 +1,21 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "tensor/named.h"
+
+namespace engraft::train {
+
+/// What one update did to a parameter.
+struct UpdateSize {
+  std::string name;
+  double ratio = 0;  // L2 of the change over L2 of the weights before it; 0 for weights of 0
+  double still = 0;  // share of the elements with a gradient other than 0 that kept their value; 0 without such
+};
+
+/// What has moved `parameters`, whose gradients are still there, from `before`, a snapshot of them.
+std::vector<UpdateSize> update_sizes(const std::vector<tensor::NamedTensor>& before,
+                                     const std::vector<tensor::NamedTensor>& parameters);
+
+}  // namespace engraft::train

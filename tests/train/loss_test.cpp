@@ -1,0 +1,89 @@
+#include "train/loss.h"
+
+#include <catch2/catch.hpp>
+
+#include "base/errors.h"
+#include "goldens.h"
+#include "small.h"
+
+using namespace engraft;
+
+namespace {
+
+train::TrainBatch batch_of(const std::vector<int64_t>& labels, const std::vector<int64_t>& other) {
+  train::TrainBatch batch;
+  batch.labels = at::tensor(labels, at::kLong);
+  if (other.empty()) return batch;
+  batch.other_labels = at::tensor(other, at::kLong);
+  batch.shares = small::tensor_of(goldens::kShares, {5});
+  return batch;
+}
+
+/// The loss and its gradient by the logits.
+std::vector<double> value_and_gradient(const train::TrainBatch& batch, const train::LossOptions& options) {
+  const std::vector<double>& values = options.sigmoid ? goldens::kBinaryLogits : goldens::kLogits;
+  const at::Tensor logits = small::tensor_of(values, {5, -1}).set_requires_grad(true);
+  const at::Tensor loss = loss_of(logits, batch, options);
+  loss.backward();
+  return small::flat({{"loss", loss}, {"gradient", logits.grad()}});
+}
+
+constexpr double kRounding = 5e-7;  // some units in the last place of float32 values up to 2
+
+}  // namespace
+
+TEST_CASE("softmax losses and their gradients are PyTorch's", "[unit]") {
+  struct Row {
+    const char* name;
+    bool is_mixed;
+    train::LossOptions options;
+    const std::vector<double>& golden;
+  };
+  const std::vector<Row> rows = {
+      {"plain", false, {false, 0, {}}, goldens::kSoftmaxPlain},
+      {"smoothed", false, {false, 0.1, {}}, goldens::kSoftmaxSmoothed},
+      {"weighted", false, {false, 0, goldens::kClassWeights}, goldens::kSoftmaxWeighted},
+      {"weighted and smoothed", false, {false, 0.1, goldens::kClassWeights}, goldens::kSoftmaxWeightedSmoothed},
+      {"mixed", true, {false, 0, {}}, goldens::kSoftmaxMixed},
+      {"mixed and smoothed", true, {false, 0.1, {}}, goldens::kSoftmaxMixedSmoothed},
+      {"mixed and weighted", true, {false, 0, goldens::kClassWeights}, goldens::kSoftmaxMixedWeighted},
+  };
+  for (const Row& row : rows) {
+    INFO(row.name);
+    const auto batch = batch_of(goldens::kLabels, row.is_mixed ? goldens::kOtherLabels : std::vector<int64_t>());
+    CHECK(small::furthest(value_and_gradient(batch, row.options), row.golden) < kRounding);
+  }
+}
+
+TEST_CASE("sigmoid losses and their gradients are PyTorch's", "[unit]") {
+  const auto plain = batch_of(goldens::kBinaryLabels, {});
+  const auto mixed = batch_of(goldens::kBinaryLabels, goldens::kBinaryOther);
+  CHECK(small::furthest(value_and_gradient(plain, {true, 0, {}}), goldens::kSigmoidPlain) < kRounding);
+  CHECK(small::furthest(value_and_gradient(plain, {true, 0.2, {}}), goldens::kSigmoidSmoothed) < kRounding);
+  CHECK(small::furthest(value_and_gradient(plain, {true, 0, goldens::kBinaryWeights}), goldens::kSigmoidWeighted) <
+        kRounding);
+  CHECK(small::furthest(value_and_gradient(mixed, {true, 0, {}}), goldens::kSigmoidMixed) < kRounding);
+}
+
+TEST_CASE("a batch of rows without a weight has a loss of 0 and no gradient", "[unit]") {
+  const auto batch = batch_of({0, 0, 0, 0, 0}, {});
+  for (const double value : value_and_gradient(batch, {false, 0, {0, 1, 1}})) CHECK(value == 0);
+}
+
+TEST_CASE("another number of class weights is refused", "[unit]") {
+  const auto batch = batch_of(goldens::kLabels, {});
+  CHECK_THROWS_WITH(value_and_gradient(batch, {false, 0, {1, 1}}),
+                    Catch::Contains("expected 3") && Catch::Contains("found 2"));
+  CHECK_THROWS_AS(value_and_gradient(batch_of(goldens::kBinaryLabels, {}), {true, 0, {1, 1, 1}}), UsageError);
+}
+
+TEST_CASE("rows are counted right by their label, mixed ones by the larger share", "[unit]") {
+  // The highest logits are of classes 0 1 2 0 2.
+  const at::Tensor logits = small::tensor_of(goldens::kLogits, {5, 3});
+  CHECK(train::count_right(logits, batch_of({0, 1, 2, 1, 2}, {})) == 4);
+  // Shares 0.75 0.5 1 0.125 0.25: the first three count by their label, the others by the other.
+  CHECK(train::count_right(logits, batch_of({0, 1, 2, 1, 1}, {1, 0, 0, 0, 2})) == 5);
+  CHECK(train::count_right(logits, batch_of({1, 0, 0, 0, 2}, {0, 1, 2, 1, 1})) == 0);
+  const at::Tensor single = small::tensor_of(goldens::kBinaryLogits, {5, 1});  // signs + - + - 0
+  CHECK(train::count_right(single, batch_of({1, 0, 1, 0, 0}, {})) == 5);
+}
