@@ -9,6 +9,7 @@
 #include "base/errors.h"
 #include "base/random.h"
 #include "base/text.h"
+#include "model/wide_linear.h"
 
 namespace engraft::model {
 
@@ -121,7 +122,7 @@ at::Tensor Head::forward(const at::Tensor& embeddings) const {
   for (const HeadLayer& layer : layers_) {
     switch (layer.kind) {
       case HeadLayer::Kind::kLinear:
-        x = at::linear(x, parameters_[next].value, parameters_[next + 1].value);  // [B, width]
+        x = wide_linear(x, parameters_[next].value, parameters_[next + 1].value);  // [B, width]
         next += 2;
         break;
       case HeadLayer::Kind::kRelu:

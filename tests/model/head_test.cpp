@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "base/errors.h"
+#include "model/wide_linear.h"
 
 using namespace engraft;
 using model::Head;
@@ -92,4 +93,30 @@ TEST_CASE("dropout acts in training only, in the head and in its script", "[unit
   CHECK(at::equal(script.forward({x}).toTensor(), calm));
   script.train(true);
   CHECK_FALSE(at::equal(script.forward({x}).toTensor(), calm));
+}
+
+TEST_CASE("a wide layer has the values and gradients of at::linear", "[unit]") {
+  constexpr int64_t kRows = 5, kIn = 4096, kOut = 300;  // 1.2 million weights
+  for (const bool x_learns : {true, false}) {
+    INFO(x_learns);
+    const at::Tensor values = at::arange(kRows * kIn, at::kFloat).view({kRows, kIn}).sin();
+    const at::Tensor weights = at::arange(kOut * kIn, at::kFloat).view({kOut, kIn}).cos() / 64;
+    std::vector<std::vector<at::Tensor>> gradients;
+    std::vector<at::Tensor> outputs;
+    for (const bool is_wide : {true, false}) {
+      const at::Tensor x = values.clone().set_requires_grad(x_learns);
+      const at::Tensor weight = weights.clone().set_requires_grad(true);
+      const at::Tensor bias = at::zeros({kOut}).set_requires_grad(true);
+      const at::Tensor out = is_wide ? model::wide_linear(x, weight, bias) : at::linear(x, weight, bias);
+      out.square().sum().backward();
+      outputs.push_back(out.detach());
+      gradients.push_back({x.grad(), weight.grad(), bias.grad()});
+    }
+    CHECK(at::equal(outputs[0], outputs[1]));
+    CHECK(gradients[0][0].defined() == x_learns);
+    for (size_t i = x_learns ? 0 : 1; i < 3; ++i) {
+      // Sums of 300 products, in another order.
+      CHECK(at::allclose(gradients[0][i], gradients[1][i], 1e-4, 1e-4 * gradients[1][i].abs().max().item<double>()));
+    }
+  }
 }
