@@ -8,6 +8,7 @@
 #include "base/errors.h"
 #include "base/text.h"
 #include "io/toml.h"
+#include "recipes.h"
 
 namespace engraft::app {
 
@@ -21,13 +22,20 @@ std::string with_dashes(const std::string& argument) {
   return text::replace_all(name, "_", "-") + (equals == std::string::npos ? "" : argument.substr(equals));
 }
 
-/// A name with a slash or ending in .toml is a file.
-void apply_config(options::Schema& schema, const std::string& name) {
-  if (name.find('/') == std::string::npos && !text::ends_with(name, ".toml")) {
-    throw UsageError("--config " + name +
-                     ": no recipe of this name is built in; a file has a slash or ends in .toml (./" + name + ")");
+/// A name with a slash or ending in .toml is a file, another a recipe.
+io::Json read_config(const std::string& name) {
+  if (name.find('/') != std::string::npos || text::ends_with(name, ".toml")) return io::read_toml(name);
+  std::vector<std::string> names;
+  for (const Recipe& recipe : recipes()) {
+    if (recipe.name == name) return io::parse_toml(recipe.toml, "recipe " + name);
+    names.push_back(recipe.name);
   }
-  io::Json document = io::read_toml(name);
+  throw UsageError("--config " + name + ": no recipe of this name is built in; there are " + text::join(names, ", ") +
+                   "; a file has a slash or ends in .toml (./" + name + ")");
+}
+
+void apply_config(options::Schema& schema, const std::string& name) {
+  io::Json document = read_config(name);
   document.erase("resolved");  // what a run.toml adds about a run; not options
   if (document.contains("config")) throw UsageError(name + ": config: one file cannot name another");
   schema.apply(document, name);

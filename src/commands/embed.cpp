@@ -6,6 +6,7 @@
 #include "commands/commands.h"
 #include "data/digest.h"
 #include "finetune/forward_pass.h"
+#include "finetune/precision.h"
 #include "graph/surgery.h"
 #include "model/backbone.h"
 #include "model/compose.h"
@@ -62,7 +63,12 @@ ExitCode run(const EmbedOptions& options, Session& session) {
   std::vector<int64_t> rows(listing.samples.size());
   for (size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<int64_t>(i);
 
-  const auto engine = engine::make_torch_engine(body, "forward", {backbone.preprocessing, batch, device});
+  engine::EngineOptions engine_options{backbone.preprocessing, batch, device};
+  const finetune::PrecisionChoice precision = finetune::choose_precision(
+      options.compute.precision, {body, listing, rows, engine_options, options.compute.loader_threads},
+      session.reporter);
+  engine_options.precision = precision.precision;
+  const auto engine = engine::make_torch_engine(body, "forward", engine_options);
   const auto bad = finetune::forward_pass(
       listing, rows, *engine, {options.compute.loader_threads, "embedding"},
       [&](const std::vector<int64_t>& good, const std::vector<at::Tensor>& outputs) {
@@ -86,16 +92,14 @@ ExitCode run(const EmbedOptions& options, Session& session) {
     writer.skip(picture.image_path, picture.reason);
   }
   if (writer.rows() == 0) throw DataError(options.data.data + ": none of the pictures can be read");
+  io::Json engine_record = {
+      {"name", engine->name()}, {"batch", batch}, {"platform", tensor::platform_text()}, {"device", device.str()}};
+  finetune::add_to(engine_record, precision);
   writer.finish(io::Json{{"backbone", {{"sha256", backbone.sha256}, {"taps", taps}}},
                          {"pool", options.pool},
                          {"preprocessing", model::to_json(backbone.preprocessing)},
                          {"data", {{"digest", data::data_digest(listing)}, {"classes", listing.classes}}},
-                         {"engine",
-                          {{"name", engine->name()},
-                           {"precision", options.precision},
-                           {"batch", batch},
-                           {"platform", tensor::platform_text()},
-                           {"device", device.str()}}}});
+                         {"engine", engine_record}});
   const double seconds = watch.seconds();
   if (options.common.json) {
     session.out << io::json_line(io::Json{{"out", options.out},

@@ -12,7 +12,6 @@ struct EmbedOptions {
   std::string out;
   std::string tap;
   std::string pool = "avg";
-  std::string precision = "f32";
   int64_t shard_rows = 65536;
   int64_t max_bad = 0;
   double val_fraction = data::kValFraction;
@@ -30,7 +29,6 @@ void describe(Visitor& v, EmbedOptions& o) {
       .value("BLOCK");
   v.field("pool", o.pool, "how a feature map becomes a row; none keeps the map")
       .one_of({"avg", "max", "flatten", "none"});
-  v.field("precision", o.precision, "arithmetic of the network").one_of({"f32"});
   v.field("shard_rows", o.shard_rows, "rows in one .npy file").at_least(1);
   v.field("max_bad", o.max_bad, "pictures that may be unreadable before the exit code is 5").at_least(0);
   describe(v, o.data);

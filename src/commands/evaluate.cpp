@@ -1,12 +1,13 @@
-#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/text.h"
+#include "commands/class_report.h"
 #include "commands/commands.h"
 #include "commands/outputs.h"
 #include "data/digest.h"
 #include "finetune/judge.h"
+#include "finetune/precision.h"
 #include "io/atomic_file.h"
 #include "tensor/device.h"
 
@@ -18,7 +19,7 @@ namespace {
 data::Listing list_for(const model::Artifact& model, const EvaluateOptions& options, Reporter& reporter) {
   const double recorded = model.training_data.val_fraction.value_or(data::kValFraction);
   data::Listing listing =
-      data::list_data(options.data.data, {options.val_fraction.value_or(recorded), true, model.classes});
+      data::list_data(options.data.data, {options.val_fraction.value_or(recorded), true, model.classes, model.target});
   data::tell(listing, reporter);
   return listing;
 }
@@ -60,44 +61,7 @@ std::vector<int64_t> rows_to_judge(const data::Listing& listing, const std::stri
     if (wanted == "all" || listing.samples[i].split == wanted) rows.push_back(static_cast<int64_t>(i));
   }
   if (rows.empty()) throw DataError(path + ": no pictures in split '" + split + "'");
-  for (const int64_t row : rows) {
-    const data::Sample& sample = listing.samples[static_cast<size_t>(row)];
-    if (sample.label < 0) {
-      throw DataError(sample.image_path + ": label '" + sample.label_name + "' is not one of the model's " +
-                      text::count_of(static_cast<int64_t>(listing.classes.size()), "class", "classes") + ": " +
-                      text::abridge(listing.classes, 8, ", "));
-    }
-  }
   return rows;
-}
-
-io::Json class_rows(const stats::Classification& result, const std::vector<std::string>& classes) {
-  io::Json out = io::Json::array();
-  for (size_t k = 0; k < classes.size(); ++k) {
-    int64_t of_class = 0, predicted = 0;
-    for (size_t j = 0; j < classes.size(); ++j) {
-      of_class += result.confusion[k][j];
-      predicted += result.confusion[j][k];
-    }
-    const int64_t right = result.confusion[k][k];
-    io::Json row = {{"class", classes[k]}, {"rows", of_class}, {"right", right}};
-    row["recall"] = of_class > 0 ? io::Json(static_cast<double>(right) / static_cast<double>(of_class)) : io::Json();
-    row["precision"] =
-        predicted > 0 ? io::Json(static_cast<double>(right) / static_cast<double>(predicted)) : io::Json();
-    out.push_back(row);
-  }
-  return out;
-}
-
-std::string percent(const io::Json& fraction) {
-  return fraction.is_null() ? "–" : text::fixed(100 * fraction.get<double>(), 2) + " %";
-}
-
-std::string padded(const std::string& text, size_t width) {
-  // Width in code points, so that names beyond ASCII line up as well.
-  const auto points = static_cast<size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
-  return text + std::string(width > points ? width - points : 1, ' ');
 }
 
 }  // namespace
@@ -116,11 +80,17 @@ ExitCode run(const EvaluateOptions& options, Session& session) {
   std::optional<io::AtomicFile> predictions, skipped;
   if (!options.predictions.empty()) predictions.emplace(options.predictions);
   if (!options.skipped.empty()) skipped.emplace(options.skipped);
-  const finetune::Judged judged = finetune::judge(model, listing, rows, {model.preprocessing, batch, device},
+  engine::EngineOptions engine_options{model.preprocessing, batch, device};
+  const finetune::PrecisionChoice precision = finetune::choose_judging_precision(
+      options.compute.precision, {model.module, listing, rows, engine_options, options.compute.loader_threads},
+      session.reporter);
+  engine_options.precision = precision.precision;
+  const finetune::Judged judged = finetune::judge(model, listing, rows, engine_options,
                                                   {options.compute.loader_threads, "evaluating"}, session.reporter);
   for (const auto& bad : judged.bad) session.reporter.warn(bad.image_path + ": " + bad.reason);
   if (judged.rows.empty()) throw DataError(options.data.data + ": none of the pictures can be read");
-  const stats::Classification result = finetune::classify(listing, judged);
+  const stats::Answers answers = finetune::answers_of(listing, judged);
+  const stats::Judgement result = stats::judge(answers);
   if (predictions) {
     predictions->write(finetune::predictions_csv(listing, judged, model.classes));
     predictions->commit();
@@ -132,23 +102,18 @@ ExitCode run(const EvaluateOptions& options, Session& session) {
 
   io::Json out = finetune::to_json(result);
   out["split"] = split;
+  out["engine"] = {{"name", engine::engine_name(engine_options)}};
+  finetune::add_to(out["engine"], precision);
   out["skipped"] = judged.bad.size();
-  out["per_class"] = class_rows(result, model.classes);
-  out["confusion"] = result.confusion;
+  out.update(class_report(answers, model.classes));
   if (options.common.json) {
     session.out << io::json_line(out) << "\n";
   } else {
-    session.out << "top1 " << percent(out["top1"]);
-    if (result.top5) session.out << ", top5 " << percent(out["top5"]);
+    session.out << stats::metrics_text(result.metrics);
+    if (result.top5) session.out << ", " << stats::metric_text("top5", *result.top5);
     session.out << ", loss " << text::fixed(result.loss, 4) << " on " << text::count_of(result.rows, "picture")
                 << " of split " << split << "\n";
-    size_t width = 7;
-    for (const std::string& name : model.classes) width = std::max(width, name.size() + 2);
-    session.out << padded("class", width) << padded("pictures", 10) << padded("recall", 10) << "precision\n";
-    for (const io::Json& row : out["per_class"]) {
-      session.out << padded(row["class"], width) << padded(row["rows"].dump(), 10) << padded(percent(row["recall"]), 10)
-                  << percent(row["precision"]) << "\n";
-    }
+    session.out << class_table(out);
   }
   return static_cast<int64_t>(judged.bad.size()) > options.max_bad ? ExitCode::kTooManyBad : ExitCode::kDone;
 }

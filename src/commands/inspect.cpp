@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "commands/commands.h"
+#include "finetune/judge.h"
 #include "graph/norms.h"
 #include "graph/probe.h"
 #include "io/atomic_file.h"
@@ -145,16 +146,22 @@ io::Json model_json(const InspectOptions& options) {
   return out;
 }
 
-std::string model_text(const io::Json& m) {
+/// What a model says of pictures.
+std::string said_text(const io::Json& m) {
   const std::vector<std::string> classes = m["classes"].get<std::vector<std::string>>();
+  if (!m.contains("target")) return text::cat("classes: ", classes.size(), ": ", text::abridge(classes, 10, ", "));
+  const auto figure = [&](const char* key) { return text::shortest(m["target"][key].get<float>()); };
+  return text::cat("a number: of mean ", figure("mean"), " and deviation ", figure("std"), " in training");
+}
+
+std::string model_text(const io::Json& m) {
   const io::Json& p = m["preprocessing"];
   return text::cat(m["file"].get<std::string>(), "\n  a model of engraft, ", text::bytes(m["bytes"].get<double>()),
-                   "; self-test passed\n  classes: ", classes.size(), ": ", text::abridge(classes, 10, ", "),
-                   "\n  backbone up to ", m["tap"].get<std::string>(), ", ", m["pool"].get<std::string>(),
-                   " pool, head '", m["head"].get<std::string>(), "', ", m["loss"].get<std::string>(),
-                   "\n  pictures: ", p["size_px"].dump(), " px, ", p["resize"].get<std::string>(), ", ",
-                   p["interpolation"].get<std::string>(), ", crop ratio ", p["crop_ratio"].dump(), ", mean ",
-                   p["mean"].dump(), ", std ", p["std"].dump(), "\n");
+                   "; self-test passed\n  ", said_text(m), "\n  backbone up to ", m["tap"].get<std::string>(), ", ",
+                   m["pool"].get<std::string>(), " pool, head '", m["head"].get<std::string>(), "', ",
+                   m["loss"].get<std::string>(), "\n  pictures: ", p["size_px"].dump(), " px, ",
+                   p["resize"].get<std::string>(), ", ", p["interpolation"].get<std::string>(), ", crop ratio ",
+                   p["crop_ratio"].dump(), ", mean ", p["mean"].dump(), ", std ", p["std"].dump(), "\n");
 }
 
 std::string store_text(const io::Json& s, const std::string& folder, const store::FeatureStoreReader& reader) {
@@ -166,14 +173,20 @@ std::string store_text(const io::Json& s, const std::string& folder, const store
   return out;
 }
 
+/// The metric that is named where there is room for one.
+std::string first_figure(const io::Json& best) {
+  for (const std::string& name : stats::metric_names()) {
+    if (best.contains(name)) return stats::metric_text(name, best.at(name).get<double>());
+  }
+  return "";
+}
+
 std::string run_text(const io::Json& r, const std::string& folder) {
-  std::string out = text::cat(folder, "\n  a finished run: top1 ", text::fixed(100 * r.value("top1", 0.0), 2),
-                              " %, loss ", text::fixed(r.value("loss", 0.0), 4), " on ", r.value("rows", 0),
+  std::string out = text::cat(folder, "\n  a finished run: ", finetune::figures_text(r), " on ", r.value("rows", 0),
                               " validation pictures; ", r.value("selected", ""), "\n");
   for (const io::Json& stage : r.value("stages", io::Json::array())) {
     out += text::cat("  stage ", stage["stage"].dump(), ", unfreeze ", stage["unfreeze"].get<std::string>(),
-                     ": best epoch ", stage["best"]["epoch"].dump(), " top1 ",
-                     text::fixed(100 * stage["best"]["top1"].get<double>(), 2), " %\n");
+                     ": best epoch ", stage["best"]["epoch"].dump(), " ", first_figure(stage["best"]), "\n");
   }
   return out;
 }

@@ -3,15 +3,15 @@
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/text.h"
 #include "commands/commands.h"
 #include "commands/outputs.h"
+#include "commands/prediction_text.h"
 #include "finetune/judge.h"
+#include "finetune/precision.h"
 #include "io/atomic_file.h"
-#include "io/csv.h"
 #include "tensor/device.h"
 
 namespace engraft::commands {
@@ -40,41 +40,6 @@ data::Listing listing_of(const std::vector<std::string>& paths, Reporter& report
   return data::list_paths(files, ".");
 }
 
-struct Line {
-  std::string image_path;
-  std::vector<std::string> labels;
-  std::vector<double> scores;
-};
-
-std::string csv_header(int64_t top) {
-  std::vector<std::string> names = {"image_path", "label", "score"};
-  for (int64_t k = 2; k <= top; ++k) {
-    names.push_back(text::cat("label_", k));
-    names.push_back(text::cat("score_", k));
-  }
-  return io::csv_line(names);
-}
-
-std::string csv_of(const Line& line) {
-  std::vector<std::string> fields = {line.image_path};
-  for (size_t k = 0; k < line.labels.size(); ++k) {
-    fields.push_back(line.labels[k]);
-    fields.push_back(text::fixed(line.scores[k], 6));
-  }
-  return io::csv_line(fields);
-}
-
-std::string json_of(const Line& line) {
-  io::Json out = {{"image_path", line.image_path}, {"label", line.labels[0]}, {"score", line.scores[0]}};
-  if (line.labels.size() > 1) {
-    out["top"] = io::Json::array();
-    for (size_t k = 0; k < line.labels.size(); ++k) {
-      out["top"].push_back({{"label", line.labels[k]}, {"score", line.scores[k]}});
-    }
-  }
-  return io::json_line(out) + "\n";
-}
-
 }  // namespace
 
 ExitCode run(const PredictOptions& options, Session& session) {
@@ -82,33 +47,32 @@ ExitCode run(const PredictOptions& options, Session& session) {
   const c10::Device device = tensor::device_from_text(options.compute.device);
   tensor::set_compute_threads(options.compute.threads);
   const model::Artifact model = model::load_artifact(options.model, options.compute.trust);
-  const int64_t top = std::min<int64_t>(options.top, static_cast<int64_t>(model.classes.size()));
+  const PredictionText prediction(model, options.top, options.common.json);
   const int64_t count = static_cast<int64_t>(listing.samples.size());
   std::vector<int64_t> rows(listing.samples.size());
   for (size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<int64_t>(i);
 
   // In their own number where they are few: for one picture, speed matters more than the shape of a larger pass.
-  const auto engine = engine::make_torch_engine(
-      model.module, "forward",
-      {model.preprocessing, finetune::batch_shape(std::min(options.batch, count), listing, model.preprocessing),
-       device});
+  engine::EngineOptions engine_options{
+      model.preprocessing, finetune::batch_shape(std::min(options.batch, count), listing, model.preprocessing), device};
+  engine_options.precision =
+      finetune::choose_judging_precision(options.compute.precision,
+                                         {model.module, listing, rows, engine_options, options.compute.loader_threads},
+                                         session.reporter)
+          .precision;
+  const auto engine = engine::make_torch_engine(model.module, "forward", engine_options);
   check_outputs({{"--skipped", options.skipped}}, options.model, listing);
   std::optional<io::AtomicFile> skipped;  // opened before the work: a folder that is not there is said now
   if (!options.skipped.empty()) skipped.emplace(options.skipped);
-  if (!options.common.json) session.out << csv_header(top);
+  session.out << prediction.header();
   const auto bad = finetune::forward_pass(
       listing, rows, *engine, {options.compute.loader_threads, "predicting"},
       [&](const std::vector<int64_t>& good, const std::vector<at::Tensor>& outputs) {
         const at::Tensor logits = outputs.front().to(at::kCPU, at::kFloat).contiguous();  // [B, K]
         for (size_t i = 0; i < good.size(); ++i) {
-          const std::vector<double> scores = stats::scores_of(
-              logits.const_data_ptr<float>() + static_cast<int64_t>(i) * logits.size(1), logits.size(1));
-          Line line{listing.samples[static_cast<size_t>(good[i])].image_path, {}, {}};
-          for (const int64_t k : stats::ranked(scores, top)) {
-            line.labels.push_back(model.classes[static_cast<size_t>(k)]);
-            line.scores.push_back(scores[static_cast<size_t>(k)]);
-          }
-          session.out << (options.common.json ? json_of(line) : csv_of(line));
+          session.out << prediction.line(listing.samples[static_cast<size_t>(good[i])].image_path,
+                                         logits.const_data_ptr<float>() + static_cast<int64_t>(i) * logits.size(1),
+                                         logits.size(1));
         }
         session.out.flush();
       },

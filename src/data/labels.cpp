@@ -1,7 +1,9 @@
 #include "data/labels.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "base/errors.h"
@@ -14,26 +16,28 @@ namespace {
 
 int64_t count(size_t n) { return static_cast<int64_t>(n); }
 
-/// Labels of the samples of `split`, sorted as plain bytes.
-std::vector<std::string> labels_of(const Listing& listing, std::string_view split) {
+/// Names in the labels of the samples that `wanted` takes, sorted as plain bytes.
+template <class Wanted>
+std::vector<std::string> names_where(const Listing& listing, Target target, const Wanted& wanted) {
   std::set<std::string> names;
   for (const Sample& sample : listing.samples) {
-    if (!sample.label_name.empty() && sample.split == split) names.insert(sample.label_name);
+    if (!wanted(sample)) continue;
+    for (std::string& name : names_in(sample.label_name, target)) names.insert(std::move(name));
   }
   return {names.begin(), names.end()};
 }
 
-std::vector<std::string> all_labels(const Listing& listing) {
-  std::set<std::string> names;
-  for (const Sample& sample : listing.samples) {
-    if (!sample.label_name.empty()) names.insert(sample.label_name);
-  }
-  return {names.begin(), names.end()};
+std::vector<std::string> labels_of(const Listing& listing, std::string_view split, Target target) {
+  return names_where(listing, target, [&](const Sample& sample) { return sample.split == split; });
+}
+
+std::vector<std::string> all_labels(const Listing& listing, Target target) {
+  return names_where(listing, target, [](const Sample&) { return true; });
 }
 
 /// Classes without a picture in a split; none where the split has no pictures at all.
-std::vector<std::string> missing_in(const char* split, const Listing& listing) {
-  const std::vector<std::string> there = labels_of(listing, split);
+std::vector<std::string> missing_in(const char* split, const Listing& listing, Target target) {
+  const std::vector<std::string> there = labels_of(listing, split, target);
   std::vector<std::string> missing;
   if (there.empty()) return missing;
   std::set_difference(listing.classes.begin(), listing.classes.end(), there.begin(), there.end(),
@@ -41,14 +45,103 @@ std::vector<std::string> missing_in(const char* split, const Listing& listing) {
   return missing;
 }
 
-void note_classes_missing_in(const char* split, Listing& listing) {
-  const std::vector<std::string> missing = missing_in(split, listing);
+void note_classes_missing_in(const char* split, Listing& listing, Target target) {
+  const std::vector<std::string> missing = missing_in(split, listing, target);
   if (missing.empty()) return;
   listing.notes.push_back(text::cat("no picture in the ", split, " split of ", missing.size(), " of the ",
                                     listing.classes.size(), " classes: ", name_some(missing)));
 }
 
+void fix_classes(Listing& listing, const ListingOptions& options, const std::string& source) {
+  if (!options.classes.empty()) {
+    listing.classes = options.classes;
+    return;
+  }
+  const bool has_train = !rows_of(listing, "train").empty();
+  if (options.labels_required && !has_train) throw DataError(source + ": no picture in the training split");
+  if (listing.classes.empty()) {
+    listing.classes = has_train ? labels_of(listing, "train", options.target) : all_labels(listing, options.target);
+  }
+  if (!options.labels_required) return;
+  if (options.target == Target::kMultiLabel) {
+    if (listing.classes.empty()) throw DataError(source + ": no label in the training split, every one is empty");
+  } else if (listing.classes.size() < 2) {
+    throw DataError(source + ": only one class, '" + text::join(listing.classes, "") + "'; expected two or more");
+  }
+}
+
+/// What a label that is no class looks like, if it looks like something else.
+std::string hint_for(const std::string& name, const Listing& listing, Target target) {
+  const auto is_number = [](const std::string& text) { return text::to_double(text).has_value(); };
+  if (target == Target::kMultiLabel) return "";
+  if (name.find(kLabelSeparator) != std::string::npos) return "; several names in a label take --loss multilabel";
+  const bool are_numbers = is_number(name) && std::all_of(listing.classes.begin(), listing.classes.end(), is_number);
+  return are_numbers ? "; labels that are measured numbers take --loss regression" : "";
+}
+
+/// Sets Sample::label or labels.
+void look_up(Listing& listing, const ListingOptions& options, const PlaceOf& place_of) {
+  std::map<std::string, int64_t> index;
+  for (size_t i = 0; i < listing.classes.size(); ++i) index.emplace(listing.classes[i], count(i));
+  std::set<std::string> unknown;
+  for (size_t i = 0; i < listing.samples.size(); ++i) {
+    Sample& sample = listing.samples[i];
+    for (const std::string& name : names_in(sample.label_name, options.target)) {
+      const auto found = index.find(name);
+      if (found == index.end()) {
+        if (options.labels_required) {
+          throw DataError(text::cat(place_of(i), ": label '", name, "' is not one of the ", listing.classes.size(),
+                                    options.classes.empty() ? " classes of the training split" : " known classes",
+                                    hint_for(name, listing, options.target)));
+        }
+        unknown.insert(name);
+      } else if (options.target == Target::kMultiLabel) {
+        sample.labels.push_back(found->second);
+      } else {
+        sample.label = found->second;
+      }
+    }
+    std::sort(sample.labels.begin(), sample.labels.end());
+  }
+  if (unknown.empty()) return;
+  listing.notes.push_back(text::count_of(count(unknown.size()), "label") + " not among the " +
+                          text::count_of(count(listing.classes.size()), "class", "classes") + ": " +
+                          name_some({unknown.begin(), unknown.end()}));
+}
+
+/// Class folders give one name each; a name that reads as several could not be told from them.
+void require_single_names(const Listing& listing, const PlaceOf& place_of) {
+  if (listing.kind == "manifest") return;
+  for (size_t i = 0; i < listing.samples.size(); ++i) {
+    if (listing.samples[i].label_name.find(kLabelSeparator) == std::string::npos) continue;
+    throw DataError(place_of(i) + ": a '" + std::string(1, kLabelSeparator) +
+                    "' in a class folder's name; multi-label data keep it for what stands between names");
+  }
+}
+
+void resolve_values(Listing& listing, const PlaceOf& place_of) {
+  for (size_t i = 0; i < listing.samples.size(); ++i) {
+    Sample& sample = listing.samples[i];
+    if (sample.label_name.empty()) continue;
+    const std::optional<double> value = text::to_double(sample.label_name);
+    if (!value)
+      throw DataError(place_of(i) + ": label '" + sample.label_name + "' is not a number; regression needs one");
+    if (!std::isfinite(*value)) throw DataError(place_of(i) + ": label '" + sample.label_name + "' is not finite");
+    sample.value = *value;
+  }
+}
+
 }  // namespace
+
+std::vector<std::string> names_in(const std::string& label, Target target) {
+  if (label.empty()) return {};
+  if (target != Target::kMultiLabel) return {label};
+  std::set<std::string> names;
+  for (const std::string& part : text::split(label, kLabelSeparator)) {
+    if (std::string name = text::trim(part); !name.empty()) names.insert(std::move(name));
+  }
+  return {names.begin(), names.end()};
+}
 
 std::string name_some(const std::vector<std::string>& names) { return text::abridge(names, 8, ", "); }
 
@@ -62,7 +155,7 @@ bool hashes_to_validation(std::string_view image_path, double val_fraction) {
 
 void split_by_hash(Listing& listing, const ListingOptions& options) {
   listing.is_split_by_hash = true;
-  listing.classes = labels_of(listing, "");
+  if (options.target != Target::kRegression) listing.classes = labels_of(listing, "", options.target);
   int64_t train = 0;
   int64_t val = 0;
   for (Sample& sample : listing.samples) {
@@ -77,47 +170,21 @@ void split_by_hash(Listing& listing, const ListingOptions& options) {
 
 void resolve_labels(Listing& listing, const ListingOptions& options, const std::string& source,
                     const PlaceOf& place_of) {
-  const bool has_train = !rows_of(listing, "train").empty();
-  if (!options.classes.empty()) {
-    listing.classes = options.classes;
-  } else {
-    if (options.labels_required && !has_train) throw DataError(source + ": no picture in the training split");
-    if (listing.classes.empty()) listing.classes = has_train ? labels_of(listing, "train") : all_labels(listing);
-    if (options.labels_required && listing.classes.size() < 2) {
-      throw DataError(source + ": only one class, '" + text::join(listing.classes, "") + "'; expected two or more");
-    }
+  if (options.target == Target::kRegression) {
+    resolve_values(listing, place_of);
+    return;
   }
-  std::map<std::string, int64_t> index;
-  for (size_t i = 0; i < listing.classes.size(); ++i) index.emplace(listing.classes[i], count(i));
-
-  std::set<std::string> unknown;
-  for (size_t i = 0; i < listing.samples.size(); ++i) {
-    Sample& sample = listing.samples[i];
-    if (sample.label_name.empty()) continue;
-    const auto found = index.find(sample.label_name);
-    if (found != index.end()) {
-      sample.label = found->second;
-    } else if (options.labels_required) {
-      throw DataError(text::cat(place_of(i), ": label '", sample.label_name, "' is not one of the ",
-                                listing.classes.size(),
-                                options.classes.empty() ? " classes of the training split" : " known classes"));
-    } else {
-      unknown.insert(sample.label_name);
-    }
-  }
-  if (!unknown.empty()) {
-    listing.notes.push_back(text::count_of(count(unknown.size()), "label") + " not among the " +
-                            text::count_of(count(listing.classes.size()), "class", "classes") + ": " +
-                            name_some({unknown.begin(), unknown.end()}));
-  }
+  if (options.target == Target::kMultiLabel) require_single_names(listing, place_of);
+  fix_classes(listing, options, source);
+  look_up(listing, options, place_of);
   if (!options.classes.empty()) return;
-  const std::vector<std::string> untrained = missing_in("train", listing);
+  const std::vector<std::string> untrained = missing_in("train", listing, options.target);
   if (!untrained.empty()) {
     listing.warnings.push_back(text::cat("the hash rule leaves no training picture of ", untrained.size(), " of the ",
                                          listing.classes.size(),
                                          " classes, which cannot be learned: ", name_some(untrained)));
   }
-  note_classes_missing_in("val", listing);
+  note_classes_missing_in("val", listing, options.target);
   if (options.labels_required && options.val_fraction > 0 && rows_of(listing, "val").empty()) {
     listing.notes.push_back("no picture in the validation split");
   }

@@ -31,6 +31,9 @@ Listing list_data(const std::string& path, const ListingOptions& options) {
   if (status.type() == fs::file_type::not_found) throw DataError(path + ": no such file or folder");
   if (status.type() == fs::file_type::none) throw DataError("cannot read " + path + ": " + error.message());
   if (fs::is_directory(status)) {
+    if (options.target == Target::kRegression) {
+      throw DataError(path + ": is a folder; regression needs a manifest (.csv, .tsv) whose label column is a number");
+    }
     std::string root = path;
     while (root.size() > 1 && root.back() == '/') root.pop_back();
     return list_folder(root, options);

@@ -6,9 +6,13 @@
 #include <vector>
 
 #include "base/report.h"
+#include "base/target.h"
 #include "data/data_options.h"
 
 namespace engraft::data {
+
+/// Between the names of a multi-label manifest's label.
+inline constexpr char kLabelSeparator = ';';
 
 /// One picture as the data set names it. Nothing here says that the file can be decoded.
 struct Sample {
@@ -17,9 +21,15 @@ struct Sample {
   std::string image_path;
   /// What to open.
   std::string file;
-  /// Index into Listing::classes, or -1 without a known label.
+  /// Index into Listing::classes, or -1 without a known label, and where labels are names or numbers of a target that
+  /// is not one class.
   int64_t label = -1;
-  /// The label's name; "" without a label. Set also where a label is not one of the classes (label -1).
+  /// Multi-label: indices into Listing::classes, ascending, each once.
+  std::vector<int64_t> labels;
+  /// Regression: the label.
+  double value = 0;
+  /// The label's name; "" without a label. Set also where a label is not one of the classes (label -1). Multi-label:
+  /// the names, each once, sorted as plain bytes, kLabelSeparator between them. Regression: the number as written.
   std::string label_name;
   /// "train", "val", "test", or "" where the data set has no splits.
   std::string split;
@@ -33,7 +43,7 @@ struct Listing {
   std::string root;
   /// "folders" (train/ with val/…), "single-root" (class folders), "manifest", "list" or "flat".
   std::string kind;
-  /// Sorted as plain bytes; Sample::label indexes it. Fixed from the training split.
+  /// Sorted as plain bytes; Sample::label and labels index it. Fixed from the training split. None in regression.
   std::vector<std::string> classes;
   std::vector<std::string> slice_names;
   /// Folders: sorted by image_path as plain bytes, whatever the split. Manifests and lists: as given.
@@ -57,6 +67,8 @@ struct ListingOptions {
   /// Where the classes are known already (a trained model's), in its order: labels are looked up here instead, and no
   /// training split is needed. Empty: they come from the data.
   std::vector<std::string> classes;
+  /// How labels are read: one name (softmax, sigmoid), any number of names, or a number.
+  Target target = Target::kSoftmax;
 };
 
 /// Lists the data set at `path`, which may be
@@ -75,6 +87,10 @@ struct ListingOptions {
 /// Split by hash: a sample is "val" where the first 8 hex digits of the SHA-1 of its image_path, as a number, divided
 /// by 2^32, are below `val_fraction`; else "train". So a picture keeps its split when others come or go.
 ///
+/// Multi-label: a manifest's label is any number of names with kLabelSeparator between them, spaces around them left
+/// out, an empty label none; class folders give one name each, and one class is enough. Regression: a manifest's label
+/// is a finite number; there are no classes.
+///
 /// Everything below a class folder belongs to the class. Symbolic links are followed, a link to a folder it stands in,
 /// however far above, is not. A file that class folders or a manifest list more than once is noted, and warned of under
 /// two labels or in two splits. Names that begin with '.', `__MACOSX`, `Thumbs.db` and `desktop.ini` are passed over in
@@ -84,7 +100,8 @@ struct ListingOptions {
 /// unknown split, a manifest or list none of whose pictures exists; with `labels_required` also for a source without
 /// labels, fewer than two classes, no training pictures, a label that is not a class of the training split (naming the
 /// folder, or the manifest's line), and a class folder of the training split without a picture: its class could not be
-/// learned, and leaving it out would shift the indices of the others. A class all of whose pictures the hash
+/// learned, and leaving it out would shift the indices of the others. In regression for a folder, and for a label that
+/// is no finite number (naming the line), but not for want of training pictures. A class all of whose pictures the hash
 /// rule puts into validation is warned of. UsageError for a val_fraction out of range.
 Listing list_data(const std::string& path, const ListingOptions& options);
 

@@ -83,6 +83,11 @@ Columns find_columns(const io::CsvTable& table, const std::string& path, const L
   return columns;
 }
 
+/// A cell of the label column as Sample::label_name has it.
+std::string label_of(const std::string& field, Target target) {
+  return text::join(names_in(text::trim(field), target), std::string(1, kLabelSeparator));
+}
+
 /// "train", "val", "test", or nothing for another word.
 std::optional<std::string> split_of(const std::string& field) {
   const std::string word = text::lower(text::trim(field));
@@ -135,14 +140,14 @@ Listing list_manifest(const std::string& path, const ListingOptions& options) {
     sample.image_path = field(row, columns.image_path);
     if (sample.image_path.empty()) throw DataError(place + ": image_path is empty");
     sample.file = file_of(listing.root, sample.image_path);
-    sample.label_name = text::trim(field(row, columns.label));
+    sample.label_name = label_of(field(row, columns.label), options.target);
     const std::optional<std::string> split = split_of(field(row, columns.split));
     if (!split || (has_splits && split->empty() && options.labels_required)) {
       throw DataError(place + ": split '" + field(row, columns.split) +
                       "' is not one of train, val, validation, valid, test");
     }
     sample.split = *split;
-    if (sample.label_name.empty() && options.labels_required) {
+    if (sample.label_name.empty() && options.labels_required && options.target != Target::kMultiLabel) {
       if (sample.split != "test") throw DataError(place + ": label is empty");
       ++unlabelled_test;
       continue;

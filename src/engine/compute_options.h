@@ -8,6 +8,7 @@ namespace engraft::engine {
 /// What every command that runs a network takes.
 struct ComputeOptions {
   std::string device = "auto";
+  std::string precision = "auto";
   int64_t threads = 0;
   int64_t loader_threads = 0;
   bool trust = false;
@@ -17,6 +18,10 @@ template <class Visitor>
 void describe(Visitor& v, ComputeOptions& o) {
   v.group("Machine");
   v.field("device", o.device, "auto, cpu, cuda or cuda:N; auto takes a GPU where there is one").value("DEVICE");
+  v.field("precision", o.precision,
+          "arithmetic of the backbone: f32, bf16, or auto: bf16 where the machine has it; a model.pt is judged in f32 "
+          "unless bf16 is asked for")
+      .one_of({"auto", "f32", "bf16"});
   v.field("threads", o.threads, "compute threads; 0: all cores").at_least(0).at_most(1024);
   v.field("loader_threads", o.loader_threads, "threads that read and decode pictures; 0: as many as cores")
       .at_least(0)

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "image/preprocessing.h"
+#include "tensor/precision.h"
 
 namespace engraft::engine {
 
@@ -17,13 +18,19 @@ struct EngineOptions {
   /// Every run has this many pictures, so that an engine may compile for one shape.
   int64_t batch_size = 32;
   c10::Device device = c10::Device(c10::kCPU);
+  /// What the network computes in; its outputs are float32 in any case.
+  tensor::Precision precision = tensor::Precision::kFloat32;
 };
+
+/// What runs, for records and keys: "torch f32", "torch bf16 AVX-512"; "torch bf16 in software" where the device has no
+/// unit for it. Equal names on equal machines give equal bytes.
+std::string engine_name(const EngineOptions& options);
 
 /// Runs a frozen network on pictures. One thread at a time.
 class Engine {
  public:
   virtual ~Engine() = default;
-  /// "torch f32": what ran, for records.
+  /// As engine_name.
   virtual std::string name() const = 0;
   virtual const EngineOptions& options() const = 0;
   /// Maps `pixels` uint8 [batch_size, size, size, 3] RGB in host memory to the network's outputs, in order, each
@@ -42,7 +49,8 @@ std::unique_ptr<Engine> make_torch_engine(const torch::jit::Module& module, cons
 std::vector<at::Tensor> run_grey(const torch::jit::Module& module, const std::string& method,
                                  const image::Preprocessing& preprocessing);
 
-/// Moves a module's tensors to `device` and its 4-D parameters to channels_last, in place.
+/// Moves a module's tensors to `device` and its 4-D parameters to channels_last, in place. Tensors of one dimension and
+/// more that stand in its code as constants, as traces leave them, are moved as well.
 void prepare_module(const torch::jit::Module& module, const c10::Device& device);
 
 }  // namespace engraft::engine

@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
+#include <torch/csrc/jit/ir/ir.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 
 #include "base/errors.h"
@@ -19,7 +20,7 @@ class TorchEngine : public Engine {
     prepare_module(module_, options_.device);
   }
 
-  std::string name() const override { return "torch f32"; }
+  std::string name() const override { return engine_name(options_); }
   const EngineOptions& options() const override { return options_; }
 
   std::vector<at::Tensor> run(const uint8_t* pixels) override {
@@ -32,14 +33,11 @@ class TorchEngine : public Engine {
     try {
       const at::Tensor x = normalise(bytes, options_.preprocessing, options_.device);  // [B, 3, H, W]
       if (method_.empty()) return {x};
-      const c10::IValue out = module_.get_method(method_)({x});
-      std::vector<at::Tensor> outputs;
-      if (out.isTensor()) {
-        outputs.push_back(out.toTensor());
-      } else {
-        for (const c10::IValue& item : out.toTupleRef().elements()) outputs.push_back(item.toTensor());
+      std::vector<at::Tensor> outputs = outputs_of(x);
+      for (at::Tensor& output : outputs) {
+        check_rows(output);
+        if (output.scalar_type() == at::kBFloat16) output = output.to(at::kFloat);
       }
-      for (const at::Tensor& output : outputs) check_rows(output);
       return outputs;
     } catch (const Error&) {
       throw;
@@ -50,6 +48,15 @@ class TorchEngine : public Engine {
   }
 
  private:
+  std::vector<at::Tensor> outputs_of(const at::Tensor& x) {
+    const tensor::AutocastGuard autocast(options_.precision, options_.device);
+    const c10::IValue out = module_.get_method(method_)({x});
+    if (out.isTensor()) return {out.toTensor()};
+    std::vector<at::Tensor> outputs;
+    for (const c10::IValue& item : out.toTupleRef().elements()) outputs.push_back(item.toTensor());
+    return outputs;
+  }
+
   /// A trace with a batch size of its own gives other rows than it was given.
   void check_rows(const at::Tensor& output) const {
     if (output.dim() > 0 && output.size(0) == options_.batch_size) return;
@@ -62,7 +69,26 @@ class TorchEngine : public Engine {
   EngineOptions options_;
 };
 
+/// A traced graph keeps tensors made while it was traced as constants, on the device they had there. They are moved in
+/// place, since compiled copies of the graph share them. Those of no dimension go with tensors of any device.
+template <class Move>
+void move_constants(torch::jit::Block* block, const Move& move) {
+  for (torch::jit::Node* node : block->nodes()) {
+    for (torch::jit::Block* inner : node->blocks()) move_constants(inner, move);
+    const bool is_tensor = node->kind() == c10::prim::Constant && node->hasAttribute(c10::attr::value) &&
+                           node->kindOf(c10::attr::value) == torch::jit::AttributeKind::t;
+    if (is_tensor && node->t(c10::attr::value).dim() > 0) move(node->t(c10::attr::value));
+  }
+}
+
 }  // namespace
+
+std::string engine_name(const EngineOptions& options) {
+  const std::string name = "torch " + tensor::to_text(options.precision);
+  if (options.precision == tensor::Precision::kFloat32) return name;
+  const std::string unit = tensor::bf16_unit(options.device);
+  return name + " " + (unit.empty() ? "in software" : unit);
+}
 
 void prepare_module(const torch::jit::Module& module, const c10::Device& device) {
   c10::NoGradGuard no_grad;
@@ -73,6 +99,12 @@ void prepare_module(const torch::jit::Module& module, const c10::Device& device)
   };
   for (const at::Tensor& parameter : module.parameters(true)) move(parameter);
   for (const at::Tensor& buffer : module.buffers(true)) move(buffer);
+  const auto move_constant = [&](at::Tensor tensor) {
+    if (tensor.device() != device) tensor.set_data(tensor.detach().to(device));
+  };
+  for (const torch::jit::Module& part : module.modules()) {
+    for (const torch::jit::Method& method : part.get_methods()) move_constants(method.graph()->block(), move_constant);
+  }
 }
 
 std::unique_ptr<Engine> make_torch_engine(const torch::jit::Module& module, const std::string& method,

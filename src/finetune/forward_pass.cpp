@@ -4,13 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <thread>
 
 #include "base/errors.h"
 #include "base/stop.h"
 #include "base/text.h"
-#include "image/transform.h"
-#include "io/atomic_file.h"
+#include "finetune/picture_loader.h"
 
 namespace engraft::finetune {
 
@@ -31,24 +29,6 @@ void require_readable(const std::vector<BadPicture>& bad) {
   if (bad.empty()) return;
   throw DataError(bad.front().image_path +
                   ": was readable at the start of the run and is not any more: " + bad.front().reason);
-}
-
-data::LoadFunction picture_loader(const data::Listing& listing, const image::Preprocessing& preprocessing) {
-  return [&listing, preprocessing](int64_t row, uint8_t* out) {
-    const std::string bytes = io::read_regular_file(listing.samples[static_cast<size_t>(row)].file);
-    image::decode_and_preprocess({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, preprocessing, out,
-                                 nullptr);
-  };
-}
-
-data::LoaderOptions picture_loader_options(const image::Preprocessing& preprocessing, int64_t batch_size,
-                                           int64_t loader_threads) {
-  data::LoaderOptions options;
-  const int64_t cores = std::max<int64_t>(1, std::thread::hardware_concurrency());
-  options.threads = static_cast<int>(loader_threads > 0 ? loader_threads : cores);
-  options.batch_size = batch_size;
-  options.sample_bytes = static_cast<int64_t>(preprocessing.size_px) * preprocessing.size_px * 3;
-  return options;
 }
 
 GoodRows good_rows(const data::Batch& batch) {
@@ -73,12 +53,12 @@ at::Tensor select_rows(const at::Tensor& output, const std::vector<int64_t>& pos
 
 namespace {
 
-/// Goes over the batches of `rows`; `use` gets those with at least one readable picture.
+/// Goes over the batches of `items`; `use` gets those with at least one readable picture.
 template <class Use>
-std::vector<BadPicture> each_batch(const data::Listing& listing, const std::vector<int64_t>& rows,
+std::vector<BadPicture> each_batch(const data::Listing& listing, const std::vector<int64_t>& items,
                                    const engine::EngineOptions& shape, const PassOptions& options, Reporter& reporter,
                                    const Use& use) {
-  data::Loader loader(rows, picture_loader(listing, shape.preprocessing),
+  data::Loader loader(items, picture_loader(listing, shape.preprocessing, options.views),
                       picture_loader_options(shape.preprocessing, shape.batch_size, options.loader_threads));
   std::vector<BadPicture> bad;
   int64_t done = 0;
@@ -86,12 +66,13 @@ std::vector<BadPicture> each_batch(const data::Listing& listing, const std::vect
   while (const data::Batch* batch = loader.next()) {
     throw_if_stopped(options.what.c_str());
     for (const data::BadSample& sample : batch->bad) {
-      bad.push_back({sample.row, listing.samples[static_cast<size_t>(sample.row)].image_path, sample.reason});
+      const int64_t row = options.views.row_of(sample.row);
+      bad.push_back({row, listing.samples[static_cast<size_t>(row)].image_path, sample.reason, sample.row});
     }
     const GoodRows good = good_rows(*batch);
     if (!good.rows.empty()) use(*batch, good);
     done += static_cast<int64_t>(batch->rows.size());
-    reporter.progress(options.what, done, static_cast<int64_t>(rows.size()),
+    reporter.progress(options.what, done, static_cast<int64_t>(items.size()),
                       text::fixed(static_cast<double>(done) / watch.seconds(), 1) + " pictures/s");
   }
   return bad;
@@ -99,10 +80,10 @@ std::vector<BadPicture> each_batch(const data::Listing& listing, const std::vect
 
 }  // namespace
 
-std::vector<BadPicture> forward_pass(const data::Listing& listing, const std::vector<int64_t>& rows,
+std::vector<BadPicture> forward_pass(const data::Listing& listing, const std::vector<int64_t>& items,
                                      engine::Engine& engine, const PassOptions& options, const PassConsumer& consume,
                                      Reporter& reporter) {
-  return each_batch(listing, rows, engine.options(), options, reporter,
+  return each_batch(listing, items, engine.options(), options, reporter,
                     [&](const data::Batch& batch, const GoodRows& good) {
                       std::vector<at::Tensor> outputs = engine.run(batch.data);
                       for (at::Tensor& output : outputs) output = select_rows(output, good.positions);

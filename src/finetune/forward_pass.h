@@ -11,6 +11,7 @@
 #include "data/listing.h"
 #include "data/loader.h"
 #include "engine/engine.h"
+#include "finetune/views.h"
 
 namespace engraft::finetune {
 
@@ -19,22 +20,25 @@ struct PassOptions {
   int64_t loader_threads = 0;
   /// What progress lines call it ("features").
   std::string what;
+  /// What the items are; by default rows of the listing.
+  Views views = {};
 };
 
-/// A picture that could not be read, with its row in the listing.
+/// A picture that could not be read: its row in the listing, and the item that asked for it.
 struct BadPicture {
   int64_t row;
   std::string image_path;
   std::string reason;
+  int64_t item;
 };
 
-/// One batch's readable pictures: rows of the listing, and for each output of the engine a tensor [rows.size(), …].
-using PassConsumer = std::function<void(const std::vector<int64_t>& rows, const std::vector<at::Tensor>& outputs)>;
+/// One batch's readable pictures: items, and for each output of the engine a tensor [items.size(), …].
+using PassConsumer = std::function<void(const std::vector<int64_t>& items, const std::vector<at::Tensor>& outputs)>;
 
-/// Reads `rows` of `listing` in order, runs the engine on them in batches of its fixed shape (the last one padded), and
-/// hands the outputs to `consume`. Returns what could not be read. The one way in which a frozen network meets
+/// Reads `items` of `listing` in order, runs the engine on them in batches of its fixed shape (the last one padded),
+/// and hands the outputs to `consume`. Returns what could not be read. The one way in which a frozen network meets
 /// pictures: embed, train, evaluate and predict all go through here. Throws Stopped between two batches.
-std::vector<BadPicture> forward_pass(const data::Listing& listing, const std::vector<int64_t>& rows,
+std::vector<BadPicture> forward_pass(const data::Listing& listing, const std::vector<int64_t>& items,
                                      engine::Engine& engine, const PassOptions& options, const PassConsumer& consume,
                                      Reporter& reporter);
 
@@ -51,13 +55,6 @@ int64_t batch_shape(int64_t wanted, const data::Listing& listing, const image::P
 
 /// Pictures that were readable when a run began are expected to stay so: throws DataError naming the first of `bad`.
 void require_readable(const std::vector<BadPicture>& bad);
-
-/// The loader's function for a listing: reads, decodes and prepares the picture of a row.
-data::LoadFunction picture_loader(const data::Listing& listing, const image::Preprocessing& preprocessing);
-
-/// Loader options for batches of pictures of this preprocessing.
-data::LoaderOptions picture_loader_options(const image::Preprocessing& preprocessing, int64_t batch_size,
-                                           int64_t loader_threads);
 
 /// Rows of the batch that are readable, as positions in the batch and as rows of the listing.
 struct GoodRows {

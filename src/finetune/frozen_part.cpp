@@ -40,50 +40,78 @@ FrozenPart::FrozenPart(Setup& setup, Reporter& reporter)
 }
 
 int64_t FrozenPart::row_count() const {
-  return static_cast<int64_t>(setup_.train_rows.size() + setup_.val_rows.size());
+  return static_cast<int64_t>(setup_.train_rows.size()) * setup_.views.count +
+         static_cast<int64_t>(setup_.val_rows.size());
 }
 
-std::vector<int64_t> FrozenPart::all_rows() const {
-  std::vector<int64_t> rows = setup_.train_rows;
-  rows.insert(rows.end(), setup_.val_rows.begin(), setup_.val_rows.end());
-  return rows;
+/// "2,000 pictures", with the views where there are several.
+std::string FrozenPart::count_text() const {
+  const auto pictures = static_cast<int64_t>(setup_.train_rows.size() + setup_.val_rows.size());
+  const std::string views = text::count_of(setup_.views.count, "view");
+  return text::count_of(pictures, "picture") + (setup_.views.count > 1 ? " (" + views + " of training ones)" : "");
+}
+
+std::vector<int64_t> FrozenPart::all_items() const {
+  std::vector<int64_t> items = setup_.views.items_of(setup_.train_rows);
+  items.insert(items.end(), setup_.val_rows.begin(), setup_.val_rows.end());
+  return items;
 }
 
 /// True where no stage before `stage` learns anything below its cut: then the trunk is the file's.
 bool FrozenPart::fits_first_pass(const StagePlan& stage) const {
   if (stage.cut.empty()) return false;  // decoded pictures: a pass of their own costs no network
-  return std::all_of(setup_.stages.begin() + 1, setup_.stages.end(), [&](const StagePlan& earlier) {
+  return std::all_of(setup_.stages.begin(), setup_.stages.end(), [&](const StagePlan& earlier) {
     return earlier.number >= stage.number || earlier.freeze.first_learning < 0 ||
            earlier.freeze.first_learning >= stage.freeze.first_learning;
   });
 }
 
+/// Whether the activations at the stage's cut are kept.
+bool FrozenPart::is_kept(const StagePlan& stage) const {
+  const auto place = places_.find(stage.cut);
+  return !stage.is_on_features() && !stage.mix.is_on() && place != places_.end() && place->second != Place::kNowhere;
+}
+
 void FrozenPart::decide_places() {
   const std::string& mode = setup_.options.cache.cache;
   auto memory_left = static_cast<int64_t>(kShareOfMemory * static_cast<double>(physical_memory()));
+  int64_t device_left = 0;
+  if (setup_.device.is_cuda()) {
+    device_left = static_cast<int64_t>(kShareOfMemory * static_cast<double>(tensor::free_device_bytes(setup_.device)));
+  }
   for (const StagePlan& stage : setup_.stages) {
-    if (stage.number == 1 || places_.count(stage.cut) > 0) continue;
+    if (stage.is_on_features() || stage.epochs == 0) continue;
+    if (stage.mix.is_on()) reporter_.note(text::cat("cache: none in stage ", stage.number, "; its pictures are mixed"));
+    if (stage.mix.is_on() || places_.count(stage.cut) > 0) continue;
     const std::string method = stage.cut.empty() ? "" : graph::split(setup_.body, stage.cut).trunk_method;
     const at::Tensor row = engine::run_grey(setup_.body, method, setup_.engine_options.preprocessing).front();
     const int64_t bytes = row_count() * static_cast<int64_t>(row.nbytes());
     Place place = Place::kNowhere;
-    if (mode == "memory" || (mode == "auto" && bytes <= memory_left)) {
+    const bool is_pictures = stage.cut.empty();
+    if ((mode == "memory" || mode == "auto") && bytes <= device_left) {
+      place = Place::kDevice;
+      device_left -= bytes;
+    } else if (mode == "memory" || (mode == "auto" && bytes <= memory_left)) {
       place = Place::kMemory;
       memory_left -= bytes;
-    } else if (mode != "off" && disk_.has_room_for(bytes)) {
+    } else if (mode == "disk" || (mode == "auto" && !is_pictures)) {
+      if (disk_.has_room_for(bytes)) place = Place::kDisk;
       place = Place::kDisk;
     }
     places_[stage.cut] = place;
     bytes_[stage.cut] = bytes;
-    const std::string size =
-        text::cat("cache: ", name_of(stage.cut), " ", text::shape(row.sizes().slice(1).vec()), ", ",
-                  text::count_of(row_count(), "picture"), ", ", text::bytes(static_cast<double>(bytes)));
+    const std::string size = text::cat("cache: ", name_of(stage.cut), " ", text::shape(row.sizes().slice(1).vec()),
+                                       ", ", count_text(), ", ", text::bytes(static_cast<double>(bytes)));
     if (place == Place::kMemory) {
       reporter_.note(size + ", in memory");
+    } else if (place == Place::kDevice) {
+      reporter_.note(size + ", in memory of " + setup_.device.str());
     } else if (place == Place::kDisk) {
       reporter_.note(size + ", in " + disk_.folder());
     } else if (mode == "off") {
       reporter_.note(size + ": off; the trunk runs in every epoch");
+    } else if (is_pictures) {
+      reporter_.note(size + ": too large for memory; pictures are decoded in every epoch");
     } else {
       reporter_.warn(size +
                      (disk_.folder().empty() ? ": no place for it on disk (give --cache-dir)"
@@ -98,12 +126,17 @@ io::Json FrozenPart::key_of(const Output& output, const StagePlan& stage) {
   if (data_digest_.empty()) data_digest_ = data::data_digest(setup_.listing);
   io::Json key = {{"data", data_digest_},
                   {"preprocessing", model::to_json(setup_.engine_options.preprocessing)},
-                  {"engine", "torch f32"},
+                  {"engine", engine::engine_name(setup_.engine_options)},
                   {"batch", setup_.engine_options.batch_size},
                   {"platform", tensor::platform_text()},
                   {"device", setup_.device.str()},
                   {"backbone_sha256", setup_.backbone.sha256},
                   {"frozen", tensor::digest(model::frozen_tensors(setup_.body, stage.freeze))}};
+  if (setup_.views.is_random()) {
+    key["views"] = {{"augmentation", image::to_text(setup_.views.augmentation)},
+                    {"count", setup_.views.count},
+                    {"seed", setup_.views.seed}};
+  }
   if (output.is_features) {
     key["tap"] = setup_.tap;
     key["pool"] = model::to_text(setup_.pool);
@@ -124,15 +157,16 @@ std::string FrozenPart::method_for(const std::vector<Output>& outputs) {
 }
 
 FrozenPart::Filled FrozenPart::fill(std::vector<Output>& outputs, const std::string& what) {
-  const std::vector<int64_t> rows = all_rows();
+  const std::vector<int64_t> items = all_items();
   const int64_t count = row_count();
   Filled filled;
   filled.rows.resize(outputs.size());
   const auto add_bad = [&](const std::vector<std::pair<int64_t, std::string>>& bad) {
     if (!filled.bad.empty()) return;  // the same pictures for every output
     for (const auto& [index, reason] : bad) {
-      const int64_t row = rows[static_cast<size_t>(index)];
-      filled.bad.push_back({row, setup_.listing.samples[static_cast<size_t>(row)].image_path, reason});
+      const int64_t item = items[static_cast<size_t>(index)], row = setup_.views.row_of(item);
+      if (!filled.bad.empty() && filled.bad.back().row == row) continue;  // another view of it
+      filled.bad.push_back({row, setup_.listing.samples[static_cast<size_t>(row)].image_path, reason, item});
     }
   };
 
@@ -155,12 +189,13 @@ FrozenPart::Filled FrozenPart::fill(std::vector<Output>& outputs, const std::str
 
   std::vector<std::unique_ptr<store::RowsWriter>> writers;
   for (const Output& output : missing) {
+    const c10::Device memory = output.place == Place::kDevice ? setup_.device : c10::Device(c10::kCPU);
     writers.push_back(output.place == Place::kDisk ? disk_.begin(output.key, output.bytes)
-                                                   : store::make_memory_writer(count, c10::Device(c10::kCPU)));
+                                                   : store::make_memory_writer(count, memory));
   }
   const auto engine = engine::make_torch_engine(setup_.body, method_for(missing), setup_.engine_options);
   const auto unread = forward_pass(
-      setup_.listing, rows, *engine, {setup_.options.compute.loader_threads, what},
+      setup_.listing, items, *engine, {setup_.options.compute.loader_threads, what, setup_.views},
       [&](const std::vector<int64_t>&, const std::vector<at::Tensor>& given) {
         for (size_t i = 0; i < missing.size(); ++i) {
           writers[i]->append(missing[i].is_features ? model::pooled(given[i], setup_.pool).contiguous() : given[i]);
@@ -168,9 +203,9 @@ FrozenPart::Filled FrozenPart::fill(std::vector<Output>& outputs, const std::str
       },
       reporter_);
   std::unordered_map<int64_t, int64_t> index_of;
-  for (size_t i = 0; i < rows.size(); ++i) index_of[rows[i]] = static_cast<int64_t>(i);
+  for (size_t i = 0; i < items.size(); ++i) index_of[items[i]] = static_cast<int64_t>(i);
   std::vector<std::pair<int64_t, std::string>> bad;
-  for (const BadPicture& picture : unread) bad.emplace_back(index_of.at(picture.row), picture.reason);
+  for (const BadPicture& picture : unread) bad.emplace_back(index_of.at(picture.item), picture.reason);
   add_bad(bad);
   for (size_t i = 0; i < missing.size(); ++i) filled.rows[place_of_missing[i]] = writers[i]->finish(bad).rows;
   return filled;
@@ -182,9 +217,7 @@ void FrozenPart::first_pass(int64_t first_stage) {
   const bool look_on_disk = mode == "disk" || (mode == "auto" && std::filesystem::exists(disk_.folder(), unknown));
   std::vector<Output> outputs;
   for (const StagePlan& stage : setup_.stages) {
-    if (stage.number == 1 || stage.number < first_stage || !fits_first_pass(stage) ||
-        places_.at(stage.cut) == Place::kNowhere)
-      continue;
+    if (stage.number < first_stage || !is_kept(stage) || !fits_first_pass(stage)) continue;
     const bool is_there =
         std::any_of(outputs.begin(), outputs.end(), [&](const Output& o) { return o.cut == stage.cut; });
     if (is_there) continue;
@@ -192,18 +225,20 @@ void FrozenPart::first_pass(int64_t first_stage) {
     if (look_on_disk || output.place == Place::kDisk) output.key = key_of(output, stage);
     outputs.push_back(output);
   }
-  const bool needs_features = setup_.options.epochs > 0 && first_stage == 1;
+  const StagePlan& first = setup_.stages.front();
+  const bool needs_features = first.is_on_features() && first.epochs > 0 && first_stage == 1;
   if (needs_features) {
     Output output{"", true, Place::kMemory, row_count() * setup_.head.options().embedding_dim * 4, {}};
     if (mode == "disk" && disk_.has_room_for(output.bytes)) output.place = Place::kDisk;
-    if (look_on_disk) output.key = key_of(output, setup_.stages.front());
+    if (look_on_disk) output.key = key_of(output, first);
     outputs.push_back(output);
   }
 
   std::vector<int64_t> only_read = setup_.test_rows;
   if (outputs.empty()) {
-    const std::vector<int64_t> rows = all_rows();
-    only_read.insert(only_read.end(), rows.begin(), rows.end());
+    for (const auto* rows : {&setup_.train_rows, &setup_.val_rows}) {
+      only_read.insert(only_read.end(), rows->begin(), rows->end());
+    }
   }
   std::vector<BadPicture> bad;
   if (!only_read.empty()) {
@@ -215,15 +250,18 @@ void FrozenPart::first_pass(int64_t first_stage) {
   bad.insert(bad.end(), filled.bad.begin(), filled.bad.end());
   drop_bad(setup_, bad, reporter_);
   for (size_t i = 0; i < outputs.size(); ++i) {
+    if (filled.rows[i].rows() != row_count()) {
+      throw DataError(setup_.options.data.data + ": pictures changed while they were read; start again");
+    }
     (outputs[i].is_features ? features_ : kept_[outputs[i].cut]) = filled.rows[i];
   }
 }
 
 std::optional<store::ActivationRows> FrozenPart::activations(const StagePlan& stage) {
+  if (!is_kept(stage)) return std::nullopt;
   const auto kept = kept_.find(stage.cut);
   if (kept != kept_.end() && fits_first_pass(stage)) return kept->second;
   const Place place = places_.at(stage.cut);
-  if (place == Place::kNowhere) return std::nullopt;
   std::vector<Output> outputs = {{stage.cut, false, place, bytes_.at(stage.cut), {}}};
   if (place == Place::kDisk) outputs.front().key = key_of(outputs.front(), stage);
   Filled filled = fill(outputs, text::cat("stage ", stage.number, ": computing activations"));
@@ -234,7 +272,7 @@ std::optional<store::ActivationRows> FrozenPart::activations(const StagePlan& st
 
 void FrozenPart::drop_activations(const StagePlan& stage) {
   const bool is_needed = std::any_of(setup_.stages.begin(), setup_.stages.end(), [&](const StagePlan& later) {
-    return later.number > stage.number && later.cut == stage.cut && fits_first_pass(later);
+    return later.number > stage.number && later.cut == stage.cut && is_kept(later) && fits_first_pass(later);
   });
   if (!is_needed) kept_.erase(stage.cut);
 }

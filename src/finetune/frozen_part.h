@@ -12,7 +12,8 @@
 namespace engraft::finetune {
 
 /// What the frozen blocks of a run compute: the head's features, and the activations at the stages' cuts, by as few
-/// passes over the pictures as can be. Rows stand in the order of the setup's training rows, then its validation rows.
+/// passes over the pictures as can be. Rows stand in the order of the setup's training rows, each in all its views,
+/// then its validation rows, as they are.
 ///
 /// The first pass computes the features and, beside them, the activations of every cut below which nothing has learned
 /// when its stage comes; a later cut has a pass of its own at its stage. What is kept, where, and why not is said to
@@ -26,7 +27,7 @@ class FrozenPart {
   /// `first_stage` need. Throws as drop_bad and forward_pass.
   void first_pass(int64_t first_stage = 1);
 
-  /// [train + validation, D]; none without a head stage.
+  /// [training rows · views + validation rows, D]; none without a head stage.
   const store::ActivationRows& features() const { return features_; }
   void drop_features() { features_ = {}; }
 
@@ -37,7 +38,7 @@ class FrozenPart {
   void drop_activations(const StagePlan& stage);
 
  private:
-  enum class Place { kNowhere, kMemory, kDisk };
+  enum class Place { kNowhere, kDevice, kMemory, kDisk };
   struct Output {
     std::string cut;  // of an activation; empty and is_features for features
     bool is_features = false;
@@ -51,8 +52,10 @@ class FrozenPart {
   };
 
   int64_t row_count() const;
-  std::vector<int64_t> all_rows() const;
+  std::string count_text() const;
+  std::vector<int64_t> all_items() const;
   bool fits_first_pass(const StagePlan& stage) const;
+  bool is_kept(const StagePlan& stage) const;
   void decide_places();
   io::Json key_of(const Output& output, const StagePlan& stage);
   /// Finds or computes `outputs`, by one method of the body.

@@ -6,6 +6,8 @@
 
 #include "base/text.h"
 #include "io/csv.h"
+#include "stats/classification.h"
+#include "stats/multi_label.h"
 
 namespace engraft::finetune {
 
@@ -13,6 +15,8 @@ Judged judge(const model::Artifact& model, const data::Listing& listing, const s
              const engine::EngineOptions& engine_options, const PassOptions& pass, Reporter& reporter) {
   const auto engine = engine::make_torch_engine(model.module, "forward", engine_options);
   Judged out;
+  out.target = model.target;
+  out.scale = model.scale;
   out.bad = forward_pass(
       listing, rows, *engine, pass,
       [&](const std::vector<int64_t>& good, const std::vector<at::Tensor>& outputs) {
@@ -26,29 +30,72 @@ Judged judge(const model::Artifact& model, const data::Listing& listing, const s
   return out;
 }
 
-stats::Classification classify(const data::Listing& listing, const Judged& judged) {
-  std::vector<int64_t> labels;
-  labels.reserve(judged.rows.size());
-  for (const int64_t row : judged.rows) labels.push_back(listing.samples[static_cast<size_t>(row)].label);
-  return stats::classify(judged.logits, std::max<int64_t>(judged.width, 1), labels);
+stats::Answers answers_of(const data::Listing& listing, const Judged& judged) {
+  stats::Answers answers;
+  answers.target = judged.target;
+  answers.outputs = judged.logits;
+  answers.width = std::max<int64_t>(judged.width, 1);
+  answers.scale = judged.scale;
+  if (judged.target == Target::kMultiLabel) {
+    answers.values.resize(judged.rows.size() * static_cast<size_t>(answers.width), 0);
+  }
+  for (size_t i = 0; i < judged.rows.size(); ++i) {
+    const data::Sample& sample = listing.samples[static_cast<size_t>(judged.rows[i])];
+    for (const int64_t label : sample.labels) {
+      answers.values[i * static_cast<size_t>(answers.width) + static_cast<size_t>(label)] = 1;
+    }
+    if (judged.target == Target::kRegression) answers.values.push_back(sample.value);
+    answers.labels.push_back(sample.label);
+  }
+  return answers;
 }
 
-io::Json to_json(const stats::Classification& result) {
-  io::Json out = {{"rows", result.rows}, {"top1", result.top1}};
+io::Json to_json(const stats::Judgement& result) {
+  io::Json out = {{"rows", result.rows}};
+  for (const stats::Metric& metric : result.metrics) out[metric.name] = metric.value;
   if (result.top5) out["top5"] = *result.top5;
   out["loss"] = result.loss;
   return out;
 }
 
+std::string figures_text(const io::Json& record) {
+  std::vector<std::string> parts;
+  for (const std::string& name : stats::metric_names()) {
+    if (record.contains(name)) parts.push_back(stats::metric_text(name, record.at(name).get<double>()));
+  }
+  parts.push_back("loss " + text::fixed(record.at("loss").get<double>(), 4));
+  return text::join(parts, ", ");
+}
+
+LabelsText labels_text(const float* logits, const std::vector<std::string>& classes) {
+  const std::vector<double> scores = stats::label_scores(logits, static_cast<int64_t>(classes.size()));
+  std::vector<std::string> labels, texts;
+  for (const int64_t k : stats::predicted_labels(logits, static_cast<int64_t>(classes.size()))) {
+    labels.push_back(classes[static_cast<size_t>(k)]);
+    texts.push_back(text::fixed(scores[static_cast<size_t>(k)], 6));
+  }
+  const std::string separator(1, data::kLabelSeparator);
+  return {text::join(labels, separator), text::join(texts, separator)};
+}
+
 std::string predictions_csv(const data::Listing& listing, const Judged& judged,
                             const std::vector<std::string>& classes) {
-  std::string out = io::csv_line({"image_path", "label", "score", "true_label"});
+  const bool is_number = judged.target == Target::kRegression;
+  std::string out = is_number ? io::csv_line({"image_path", "value", "true_value"})
+                              : io::csv_line({"image_path", "label", "score", "true_label"});
   for (size_t i = 0; i < judged.rows.size(); ++i) {
     const data::Sample& sample = listing.samples[static_cast<size_t>(judged.rows[i])];
-    const std::vector<double> scores =
-        stats::scores_of(judged.logits.data() + static_cast<int64_t>(i) * judged.width, judged.width);
-    const size_t best = static_cast<size_t>(stats::ranked(scores, 1).front());
-    out += io::csv_line({sample.image_path, classes[best], text::fixed(scores[best], 6), sample.label_name});
+    const float* outputs = judged.logits.data() + static_cast<int64_t>(i) * judged.width;
+    if (is_number) {
+      out += io::csv_line({sample.image_path, text::shortest(outputs[0]), sample.label_name});
+    } else if (judged.target == Target::kMultiLabel) {
+      const LabelsText said = labels_text(outputs, classes);
+      out += io::csv_line({sample.image_path, said.labels, said.scores, sample.label_name});
+    } else {
+      const std::vector<double> scores = stats::scores_of(outputs, judged.width);
+      const size_t best = static_cast<size_t>(stats::ranked(scores, 1).front());
+      out += io::csv_line({sample.image_path, classes[best], text::fixed(scores[best], 6), sample.label_name});
+    }
   }
   return out;
 }

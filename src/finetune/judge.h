@@ -6,7 +6,7 @@
 #include "finetune/forward_pass.h"
 #include "io/json.h"
 #include "model/artifact.h"
-#include "stats/classification.h"
+#include "stats/judgement.h"
 
 namespace engraft::finetune {
 
@@ -14,9 +14,12 @@ namespace engraft::finetune {
 struct Judged {
   /// Rows of the listing that were readable.
   std::vector<int64_t> rows;
-  /// [rows, width], before softmax or sigmoid.
+  /// [rows, width], before softmax or sigmoid; in regression the numbers.
   std::vector<float> logits;
   int64_t width = 0;
+  /// The model's.
+  Target target = Target::kSoftmax;
+  TargetScale scale = {};
   std::vector<BadPicture> bad;
 };
 
@@ -24,15 +27,26 @@ struct Judged {
 Judged judge(const model::Artifact& model, const data::Listing& listing, const std::vector<int64_t>& rows,
              const engine::EngineOptions& engine, const PassOptions& pass, Reporter& reporter);
 
-/// Against the listing's labels, all of which must be known (label >= 0).
-stats::Classification classify(const data::Listing& listing, const Judged& judged);
+/// With the listing's labels, all of which must be known.
+stats::Answers answers_of(const data::Listing& listing, const Judged& judged);
 
-/// {"rows", "top1", "top5" (five classes or more), "loss"}.
-io::Json to_json(const stats::Classification& result);
+/// {"rows", the metrics of its target, "top5" (one of five classes or more), "loss"}.
+io::Json to_json(const stats::Judgement& result);
 
-/// `image_path,label,score,true_label`, a line a picture: label is the class with the highest score.
+/// The metrics and the loss that `record`, as to_json makes it, holds, for a person: "top1 97.25 %, loss 0.1034".
+std::string figures_text(const io::Json& record);
+
+/// A line a picture. `image_path,label,score,true_label`: label is the class with the highest score. Multi-label: the
+/// classes that are predicted and their scores, each in the order of the classes with kLabelSeparator between them.
+/// Regression: `image_path,value,true_value`.
 std::string predictions_csv(const data::Listing& listing, const Judged& judged,
                             const std::vector<std::string>& classes);
+
+/// What predictions_csv writes as label and score of a multi-label picture's logits [K].
+struct LabelsText {
+  std::string labels, scores;
+};
+LabelsText labels_text(const float* logits, const std::vector<std::string>& classes);
 
 /// `image_path,reason`.
 std::string skipped_csv(const std::vector<BadPicture>& bad);

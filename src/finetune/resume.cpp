@@ -22,14 +22,37 @@ constexpr double kLeastSeconds = 0.2;
 constexpr double kGuessedBytesPerSecond = 300e6;  // until the first checkpoint was measured
 constexpr const char* kNow = "now/";              // of the trainee
 constexpr const char* kBest = "best/";            // its best epoch
+constexpr const char* kEma = "ema/";              // its moving average
 constexpr const char* kKept = "kept/";            // of the backbone: what earlier stages learned and this one freezes
 
 double interval_for(double cost_s) { return std::min(kMostSeconds, std::max(kLeastSeconds, cost_s / kShareOfTime)); }
 
+io::Json updates_json(const std::vector<train::UpdateSize>& updates) {
+  io::Json json = io::Json::array();
+  for (const train::UpdateSize& update : updates) json.push_back({update.name, update.ratio, update.still});
+  return json;
+}
+
+std::vector<train::UpdateSize> updates_of(const io::Json& json) {
+  std::vector<train::UpdateSize> updates;
+  for (const io::Json& update : json) {
+    updates.push_back({update.at(0).get<std::string>(), update.at(1).get<double>(), update.at(2).get<double>()});
+  }
+  return updates;
+}
+
 io::Json epoch_json(const train::EpochRecord& e) {
-  return {{"epoch", e.epoch},           {"learning_rate", e.learning_rate}, {"train_loss", e.train_loss},
-          {"train_top1", e.train_top1}, {"val_loss", e.val_loss},           {"val_top1", e.val_top1},
-          {"seconds", e.seconds}};
+  io::Json metrics = io::Json::array();
+  for (const stats::Metric& metric : e.val_metrics) metrics.push_back({metric.name, metric.value});
+  return {{"epoch", e.epoch},
+          {"learning_rate", e.learning_rate},
+          {"train_loss", e.train_loss},
+          {"train_right", e.train_right},
+          {"val_loss", e.val_loss},
+          {"val_merit", e.val_merit},
+          {"val_metrics", metrics},
+          {"seconds", e.seconds},
+          {"updates", updates_json(e.updates)}};
 }
 
 train::EpochRecord epoch_of(const io::Json& json) {
@@ -37,17 +60,21 @@ train::EpochRecord epoch_of(const io::Json& json) {
   json.at("epoch").get_to(e.epoch);
   json.at("learning_rate").get_to(e.learning_rate);
   json.at("train_loss").get_to(e.train_loss);
-  json.at("train_top1").get_to(e.train_top1);
+  json.at("train_right").get_to(e.train_right);
   json.at("val_loss").get_to(e.val_loss);
-  json.at("val_top1").get_to(e.val_top1);
+  json.at("val_merit").get_to(e.val_merit);
+  for (const io::Json& metric : json.at("val_metrics")) {
+    e.val_metrics.push_back({metric.at(0).get<std::string>(), metric.at(1).get<double>()});
+  }
   json.at("seconds").get_to(e.seconds);
+  e.updates = updates_of(json.at("updates"));
   return e;
 }
 
 io::Json progress_json(const train::Progress& p) {
-  io::Json json = {{"step", p.step},         {"epoch", p.epoch}, {"rows_done", p.rows_done},
-                   {"loss_sum", p.loss_sum}, {"right", p.right}, {"learning_rate", p.learning_rate},
-                   {"best", p.best}};
+  io::Json json = {{"step", p.step},         {"epoch", p.epoch},     {"rows_done", p.rows_done},
+                   {"loss_sum", p.loss_sum}, {"right", p.right},     {"learning_rate", p.learning_rate},
+                   {"best", p.best},         {"updates", p.updates}, {"update_sizes", updates_json(p.update_sizes)}};
   json["epochs"] = io::Json::array();
   for (const train::EpochRecord& e : p.epochs) json["epochs"].push_back(epoch_json(e));
   return json;
@@ -62,6 +89,8 @@ train::Progress progress_of(const io::Json& json) {
   json.at("right").get_to(p.right);
   json.at("learning_rate").get_to(p.learning_rate);
   json.at("best").get_to(p.best);
+  json.at("updates").get_to(p.updates);
+  p.update_sizes = updates_of(json.at("update_sizes"));
   for (const io::Json& e : json.at("epochs")) p.epochs.push_back(epoch_of(e));
   return p;
 }
@@ -142,6 +171,16 @@ void require_same_options(const std::string& folder, const io::Json& record) {
   throw UsageError("--resume: " + folder + " was begun with other options: " + text::abridge(different, 8, ", "));
 }
 
+train::FitStart start_of(const store::Checkpoint& checkpoint) {
+  train::FitStart start;
+  start.progress = progress_of(checkpoint.state.at("progress"));
+  start.progress.best_state = below(kBest, checkpoint.weights);
+  start.progress.ema = below(kEma, checkpoint.weights);
+  start.trainee = below(kNow, checkpoint.weights);
+  start.optimizer = checkpoint.optimizer;
+  return start;
+}
+
 std::optional<Resumption> read_resumption(const std::string& folder, Setup& setup) {
   std::optional<store::Checkpoint> checkpoint = store::newest_checkpoint(folder);
   if (!checkpoint) return std::nullopt;
@@ -160,10 +199,7 @@ std::optional<Resumption> read_resumption(const std::string& folder, Setup& setu
       out.outcomes.push_back(
           {outcome.at("record"), outcome.at("summary").get<std::string>(), outcome.at("selected").get<std::string>()});
     }
-    out.start.progress = progress_of(state.at("progress"));
-    out.start.progress.best_state = below(kBest, checkpoint->weights);
-    out.start.trainee = below(kNow, checkpoint->weights);
-    out.start.optimizer = checkpoint->optimizer;
+    out.start = start_of(*checkpoint);
     out.frozen_digests = state.at("frozen");
     const StagePlan& stage = setup.stages.at(static_cast<size_t>(out.stage - 1));
     tensor::restore(below(kKept, checkpoint->weights), kept_tensors(setup, stage));
@@ -198,6 +234,14 @@ void StageCheckpointer::save(const train::Progress& progress, train::Trainee& tr
   const std::pair<int64_t, int64_t> place = {progress.step, progress.epoch};
   if (saved_ == place) return;
   const Stopwatch cost;
+  store::write_checkpoint(folder_.path(), checkpoint_of(progress, trainee, optimizer));
+  saved_ = place;
+  interval_s_ = interval_for(cost.seconds());
+  since_last_ = Stopwatch();
+}
+
+store::Checkpoint StageCheckpointer::checkpoint_of(const train::Progress& progress, train::Trainee& trainee,
+                                                   const train::Optimizer& optimizer) const {
   store::Checkpoint checkpoint;
   checkpoint.step = steps_before_ + progress.step;
   checkpoint.state = {{"stage", stage_.number},
@@ -210,12 +254,10 @@ void StageCheckpointer::save(const train::Progress& progress, train::Trainee& tr
   for (const auto& [block, digest] : proof_.digests()) checkpoint.state["frozen"][block] = digest;
   add_under(kNow, trainee.state(), checkpoint.weights);
   add_under(kBest, progress.best_state, checkpoint.weights);
+  add_under(kEma, progress.ema, checkpoint.weights);
   add_under(kKept, kept_tensors(setup_, stage_), checkpoint.weights);
   checkpoint.optimizer = optimizer.state();
-  store::write_checkpoint(folder_.path(), checkpoint);
-  saved_ = place;
-  interval_s_ = interval_for(cost.seconds());
-  since_last_ = Stopwatch();
+  return checkpoint;
 }
 
 }  // namespace engraft::finetune

@@ -33,6 +33,9 @@ struct Resumption {
 /// not those of the checkpoint: then the same bytes cannot be promised.
 std::optional<Resumption> read_resumption(const std::string& folder, Setup& setup);
 
+/// Where fit goes on from a checkpoint.
+train::FitStart start_of(const store::Checkpoint& checkpoint);
+
 /// Writes checkpoints of one stage, as often as costs at most 2 % of the time, and at most ten minutes apart.
 class StageCheckpointer : public train::Checkpointer {
  public:
@@ -41,6 +44,9 @@ class StageCheckpointer : public train::Checkpointer {
                     const store::RunFolder& folder, const std::vector<StageOutcome>& done, int64_t steps_before);
   bool is_due() override;
   void save(const train::Progress& progress, train::Trainee& trainee, const train::Optimizer& optimizer) override;
+  /// What save() writes.
+  store::Checkpoint checkpoint_of(const train::Progress& progress, train::Trainee& trainee,
+                                  const train::Optimizer& optimizer) const;
 
  private:
   const Setup& setup_;

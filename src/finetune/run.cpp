@@ -4,6 +4,7 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -15,6 +16,8 @@
 #include "finetune/resume.h"
 #include "finetune/setup.h"
 #include "finetune/stages.h"
+#include "io/atomic_file.h"
+#include "io/csv.h"
 #include "io/digest.h"
 #include "io/toml.h"
 #include "store/checkpoint.h"
@@ -38,7 +41,8 @@ std::string compose(const Setup& setup) {
   spec.trust = setup.options.compute.trust;
   spec.tap = setup.tap;
   spec.pool = setup.pool;
-  spec.loss = model::loss_from_text(setup.options.loss);
+  spec.target = setup.target;
+  spec.scale = setup.scale;
   spec.preprocessing = setup.backbone.preprocessing;
   spec.classes = setup.listing.classes;
   if (setup.listing.is_split_by_hash) spec.training_data.val_fraction = setup.options.val_fraction;
@@ -49,12 +53,21 @@ std::string compose(const Setup& setup) {
   }
   spec.trained = model::learning_tensors(setup.body, ever);
   spec.backbone_sha256 = setup.backbone.sha256;
+  spec.seed = static_cast<uint64_t>(setup.options.seed);
   return model::compose_model(spec, setup.head);
+}
+
+/// What was trained in bf16 is judged in float32: model.pt holds float32 weights, and evaluate, predict and Python are
+/// to find on any machine what result.json says; between file and memory the rounding of bf16 would hide a difference.
+engine::EngineOptions judging_options(const Setup& setup) {
+  engine::EngineOptions options = setup.engine_options;
+  options.precision = tensor::Precision::kFloat32;
+  return options;
 }
 
 Judged judge_readable(const Setup& setup, const model::Artifact& artifact, const std::vector<int64_t>& rows,
                       const std::string& what, Reporter& reporter) {
-  Judged judged = judge(artifact, setup.listing, rows, setup.engine_options, pass(setup, what), reporter);
+  Judged judged = judge(artifact, setup.listing, rows, judging_options(setup), pass(setup, what), reporter);
   require_readable(judged.bad);
   return judged;
 }
@@ -63,7 +76,7 @@ Judged judge_readable(const Setup& setup, const model::Artifact& artifact, const
 double compare_with_memory(const Setup& setup, const Judged& reloaded) {
   const auto count = std::min(setup.engine_options.batch_size, static_cast<int64_t>(setup.val_rows.size()));
   const std::vector<int64_t> rows(setup.val_rows.begin(), setup.val_rows.begin() + count);
-  const auto engine = engine::make_torch_engine(setup.body, "forward", setup.engine_options);
+  const auto engine = engine::make_torch_engine(setup.body, "forward", judging_options(setup));
   at::Tensor memory;
   SilentReporter silent;
   const auto bad = forward_pass(
@@ -74,6 +87,9 @@ double compare_with_memory(const Setup& setup, const Judged& reloaded) {
       },
       silent);
   require_readable(bad);
+  if (setup.target == Target::kRegression) {
+    memory = memory * static_cast<float>(setup.scale.std) + static_cast<float>(setup.scale.mean);
+  }
   const at::Tensor file = at::tensor(reloaded.logits).view({-1, reloaded.width}).narrow(0, 0, count);
   const double difference = tensor::relative_difference(file, memory);
   if (!(difference <= kMostDifference)) {
@@ -83,21 +99,25 @@ double compare_with_memory(const Setup& setup, const Judged& reloaded) {
   return difference;
 }
 
-std::string result_text(const char* what, const stats::Classification& result, const char* pictures) {
-  return text::cat(what, "top1 ", text::fixed(100 * result.top1, 2), " %, loss ", text::fixed(result.loss, 4), " on ",
-                   result.rows, pictures);
+std::string result_text(const char* what, const stats::Judgement& result, const char* pictures) {
+  return text::cat(what, figures_text(to_json(result)), " on ", result.rows, pictures);
 }
 
-/// model.pt holds the last stage; an earlier one may have been better, by accuracy and by loss.
-void warn_of_a_better_stage(const std::vector<StageOutcome>& stages, Reporter& reporter) {
+/// model.pt holds the last stage; an earlier one may have been better, by what decides and by loss.
+void warn_of_a_better_stage(const std::vector<StageOutcome>& stages, Target target, Reporter& reporter) {
+  const std::string merit = stats::merit_name(target);
+  const auto value = [&](const io::Json& best) {
+    return merit.empty() ? text::fixed(best.at("loss").get<double>(), 4)
+                         : stats::value_text(merit, best.at(merit).get<double>());
+  };
   const io::Json& last = stages.back().record.at("best");
   for (const StageOutcome& stage : stages) {
     const io::Json& best = stage.record.at("best");
-    if (best.at("top1") <= last.at("top1") || best.at("loss") >= last.at("loss")) continue;
+    if ((!merit.empty() && best.at(merit) <= last.at(merit)) || best.at("loss") >= last.at("loss")) continue;
     reporter.warn(text::cat(
-        "stage ", stage.record.at("stage").dump(), " was better than the last one, which model.pt holds: top1 ",
-        text::fixed(100 * best.at("top1").get<double>(), 2), " % against ",
-        text::fixed(100 * last.at("top1").get<double>(), 2), " %; a lower learning_rate, or fewer stages, may help"));
+        "stage ", stage.record.at("stage").dump(),
+        " was better than the last one, which model.pt holds: ", merit.empty() ? "loss" : stats::title_of(merit), " ",
+        value(best), " against ", value(last), "; a lower learning_rate, or fewer stages, may help"));
     return;
   }
 }
@@ -132,7 +152,7 @@ TrainResult finish(const Setup& setup, const std::vector<StageOutcome>& stages, 
   if (!setup.skipped.empty()) folder.write_text("skipped.csv", skipped_csv(setup.skipped));
 
   TrainResult out;
-  const stats::Classification result = classify(setup.listing, judged);
+  const stats::Judgement result = stats::judge(answers_of(setup.listing, judged));
   io::Json record = {{"format", "engraft-run"}, {"version", 1}};
   record.update(to_json(result));
   record["selected"] = stages.back().selected;
@@ -145,19 +165,21 @@ TrainResult finish(const Setup& setup, const std::vector<StageOutcome>& stages, 
                            result_text("; reloaded: ", result, " validation pictures"), "; differs from memory by ",
                            difference == 0 ? "nothing" : text::cat(difference), "\n");
   if (!setup.test_rows.empty()) {
-    const stats::Classification test =
-        classify(setup.listing, judge_readable(setup, artifact, setup.test_rows, "testing", reporter));
+    const stats::Judgement test =
+        stats::judge(answers_of(setup.listing, judge_readable(setup, artifact, setup.test_rows, "testing", reporter)));
     record["test"] = to_json(test);
     out.summary += result_text("test     ", test, " pictures\n");
   }
-  warn_of_a_better_stage(stages, reporter);
+  warn_of_a_better_stage(stages, setup.target, reporter);
   record["skipped"] = setup.skipped.size();
   record["classes"] = setup.listing.classes.size();
+  if (setup.target == Target::kRegression) record["target"] = {{"mean", setup.scale.mean}, {"std", setup.scale.std}};
   record["tap"] = setup.tap;
   record["model_sha256"] = io::sha256(bytes);
   record["memory_difference"] = difference;
   record["platform"] = tensor::platform_text();
   record["device"] = setup.device.str();
+  add_to(record, setup.precision);
   record["seconds"] = watch.seconds();
   io::write_json(folder.file(store::kResultFile), record);
   out.result_json = io::json_line(record);
@@ -172,9 +194,7 @@ namespace {
 TrainResult finished_result(const std::string& out) {
   const io::Json record = io::read_json(out + "/" + store::kResultFile);
   try {
-    return {io::json_line(record),
-            text::cat(out, ": finished before; top1 ", text::fixed(100 * record.at("top1").get<double>(), 2),
-                      " %, loss ", text::fixed(record.at("loss").get<double>(), 4), "\n")};
+    return {io::json_line(record), text::cat(out, ": finished before; ", figures_text(record), "\n")};
   } catch (const nlohmann::json::exception& error) {
     throw DataError(out + "/" + store::kResultFile + ": " + error.what());
   }
@@ -195,10 +215,11 @@ std::vector<StageOutcome> train_stages(Setup& setup, FrozenPart& frozen, const s
   for (const StagePlan& stage : setup.stages) {
     if (stage.number < first || stage.epochs == 0) continue;
     const bool goes_on = resumption && stage.number == first;
-    const StageContext context{folder, reporter, done, steps_before, goes_on ? &*resumption : nullptr};
-    StageOutcome outcome = stage.number == 1 ? train_head(setup, frozen.features(), context)
-                                             : train_stage(setup, stage, frozen.activations(stage), context);
-    stage.number == 1 ? frozen.drop_features() : frozen.drop_activations(stage);
+    const bool is_first = done.size() == (resumption ? resumption->outcomes.size() : 0);
+    const StageContext context{folder, reporter, done, steps_before, is_first, goes_on ? &*resumption : nullptr};
+    StageOutcome outcome = stage.is_on_features() ? train_head(setup, frozen.features(), context)
+                                                  : train_stage(setup, stage, frozen.activations(stage), context);
+    stage.is_on_features() ? frozen.drop_features() : frozen.drop_activations(stage);
     done.push_back(std::move(outcome));
     steps_before += steps_of(setup, stage);
   }
@@ -210,11 +231,44 @@ store::RunFolder open_folder(const std::string& out, bool is_there, const std::o
   return store::RunFolder(out, resumption ? resumption->epochs : 0);
 }
 
+/// "0.0021"
+std::string two_digits(double rate) {
+  const double scale = std::pow(10.0, std::floor(std::log10(rate)) - 1);
+  return text::shortest(static_cast<float>(std::round(rate / scale) * scale));
+}
+
+/// What --find-lr does in place of a training: OUT/rate_range.csv.
+TrainResult try_rates(Setup& setup, FrozenPart& frozen, const std::string& out, Reporter& reporter) {
+  const auto stage = std::find_if(setup.stages.begin(), setup.stages.end(),
+                                  [](const StagePlan& candidate) { return candidate.epochs > 0; });
+  const train::RateRange range =
+      find_rate(setup, *stage, stage->is_on_features() ? frozen.features() : frozen.activations(*stage), reporter);
+  std::string csv = io::csv_line({"learning_rate", "loss", "smoothed"});
+  for (const train::RangePoint& point : range.points) {
+    csv +=
+        io::csv_line({text::shortest(point.learning_rate), text::shortest(point.loss), text::shortest(point.smoothed)});
+  }
+  io::make_folders(out);
+  const std::string file = out + "/rate_range.csv";
+  io::write_file(file, csv);
+  const io::Json record = {{"stage", stage->number},
+                           {"learning_rate", range.steepest},
+                           {"below_best", range.below_best},
+                           {"points", range.points.size()},
+                           {"file", file}};
+  return {io::json_line(record), text::cat("stage ", stage->number, ": the loss falls most steeply at learning rate ",
+                                           two_digits(range.steepest), "; a tenth of the rate of the lowest loss is ",
+                                           two_digits(range.below_best), "\n", file, ": ", range.points.size(),
+                                           " rates from ", two_digits(range.points.front().learning_rate), " to ",
+                                           two_digits(range.points.back().learning_rate), "\n")};
+}
+
 }  // namespace
 
 TrainResult run_training(const TrainOptions& options, const std::string& out, const io::Json& record,
                          Reporter& reporter) {
   const Stopwatch watch;
+  if (options.find_lr && options.resume) throw UsageError("--find-lr trains nothing that --resume could go on with");
   const bool is_there = options.resume && std::filesystem::exists(out + "/" + store::kRunFile);
   if (!is_there) {
     if (options.resume)
@@ -239,10 +293,13 @@ TrainResult run_training(const TrainOptions& options, const std::string& out, co
   }
   FrozenPart frozen(setup, reporter);
   frozen.first_pass(resumption ? resumption->stage : 1);
+  if (options.find_lr) return try_rates(setup, frozen, out, reporter);
   // Not before the pictures are known to be readable: a refused data set leaves no folder in the way of the next try.
   store::RunFolder folder = open_folder(out, is_there, resumption);
   folder.write_text(store::kRunFile, io::to_toml(run_toml));  // the first file: by it a later --resume knows the run
-  folder.write_text("classes.txt", text::join(setup.listing.classes, "\n") + "\n");
+  if (setup.target != Target::kRegression) {
+    folder.write_text("classes.txt", text::join(setup.listing.classes, "\n") + "\n");
+  }
   try {
     const std::vector<StageOutcome> stages = train_stages(setup, frozen, resumption, folder, reporter);
     TrainResult result = finish(setup, stages, folder, watch, reporter);

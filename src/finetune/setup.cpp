@@ -3,14 +3,18 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <unordered_set>
 
 #include "base/errors.h"
 #include "base/text.h"
+#include "finetune/stage_fit.h"
 #include "graph/probe.h"
 #include "graph/surgery.h"
 #include "model/preprocessing_source.h"
+#include "stats/regression.h"
 #include "tensor/device.h"
 
 namespace engraft::finetune {
@@ -45,20 +49,33 @@ DataError no_validation(const data::Listing& listing, const TrainOptions& option
                    "part of train/ is split off (--val-fraction)");
 }
 
-data::Listing list_training(const TrainOptions& options, Reporter& reporter) {
-  data::Listing listing = data::list_data(options.data.data, {options.val_fraction, true, {}});
+/// Of a training whose "auto" was decided.
+Target target_of(const TrainOptions& options) {
+  const std::optional<Target> target = target_from_text(options.loss);
+  if (!target) throw UsageError("--loss: no loss '" + options.loss + "'");
+  return *target;
+}
+
+data::Listing list_training(TrainOptions& options, Reporter& reporter) {
+  const Target read_as = target_from_text(options.loss).value_or(Target::kSoftmax);  // auto decides by the classes
+  data::Listing listing = data::list_data(options.data.data, {options.val_fraction, true, {}, read_as});
   data::tell(listing, reporter);
   check_classes(listing.classes);
+  if (options.loss == "auto") options.loss = listing.classes.size() == 2 ? "sigmoid" : "softmax";
   if (options.loss == "sigmoid" && listing.classes.size() != 2) {
     throw UsageError(
         text::cat("--loss sigmoid: one logit tells two classes apart, the data have ", listing.classes.size()));
+  }
+  if (data::rows_of(listing, "train").empty()) {
+    throw DataError(options.data.data + ": no picture in the training split");
   }
   if (data::rows_of(listing, "val").empty()) throw no_validation(listing, options);
   return listing;
 }
 
 std::string one_tap(const model::Backbone& backbone, const std::string& wanted) {
-  const std::vector<std::string> taps = model::resolve_taps(backbone, wanted);
+  const std::vector<std::string> taps =
+      model::resolve_taps(backbone, first_known(wanted, model::block_names(backbone.anatomy)));
   if (taps.size() != 1) throw UsageError("--tap: train takes one block, found '" + wanted + "'");
   return taps.front();
 }
@@ -67,23 +84,77 @@ std::string one_tap(const model::Backbone& backbone, const std::string& wanted) 
 std::vector<bool> trained_classes(const Setup& setup) {
   std::vector<bool> has(setup.listing.classes.size(), false);
   for (const int64_t row : setup.train_rows) {
-    has[static_cast<size_t>(setup.listing.samples[static_cast<size_t>(row)].label)] = true;
+    const data::Sample& sample = setup.listing.samples[static_cast<size_t>(row)];
+    if (sample.label >= 0) has[static_cast<size_t>(sample.label)] = true;
+    for (const int64_t label : sample.labels) has[static_cast<size_t>(label)] = true;
   }
   return has;
+}
+
+/// Throws DataError for labels that have no spread, or one that float32 has not.
+TargetScale scale_of(const TrainOptions& options, const data::Listing& listing, const std::vector<int64_t>& rows) {
+  if (target_of(options) != Target::kRegression) return {};
+  std::vector<double> values;
+  for (const int64_t row : rows) values.push_back(listing.samples[static_cast<size_t>(row)].value);
+  const TargetScale scale = stats::scale_of(values);
+  const std::string& path = options.data.data;
+  if (scale.std == 0) {
+    throw DataError(text::cat(path, ": all training labels are ", text::shortest(scale.mean), "; nothing to learn"));
+  }
+  if (!std::isfinite(static_cast<float>(scale.mean)) || !std::isnormal(static_cast<float>(scale.std))) {
+    throw DataError(text::cat(path, ": training labels of mean ", text::shortest(scale.mean), " and deviation ",
+                              text::shortest(scale.std), " are beyond float32; use another unit"));
+  }
+  return scale;
+}
+
+/// What the labels are, for a note.
+std::string labels_text(Target target, const data::Listing& listing, const TargetScale& scale) {
+  if (target != Target::kRegression) {
+    return text::cat(listing.classes.size(), target == Target::kMultiLabel ? " labels" : " classes");
+  }
+  return text::cat("numbers of mean ", text::shortest(static_cast<float>(scale.mean)), " and deviation ",
+                   text::shortest(static_cast<float>(scale.std)));
 }
 
 model::Head make_head(const TrainOptions& options, const at::Tensor& embedding, size_t classes) {
   model::HeadOptions head;
   head.embedding_dim = embedding.size(1);
-  head.outputs = options.loss == "sigmoid" ? 1 : static_cast<int64_t>(classes);
+  head.outputs = outputs_of(target_of(options), static_cast<int64_t>(classes));
   head.spec = options.head;
   head.seed = static_cast<uint64_t>(options.seed);
   return model::Head(head);
 }
 
+/// Where pictures go into what learns in every epoch, each epoch may have a view of its own.
+Views make_views(const TrainOptions& options, const data::Listing& listing, const std::vector<StagePlan>& stages) {
+  constexpr int64_t kDefaultViews = 8;
+  Views views;
+  views.augmentation = image::parse_augmentation(options.augment);
+  views.seed = static_cast<uint64_t>(options.seed);
+  views.listing_rows = static_cast<int64_t>(listing.samples.size());
+  if (!views.is_random()) {
+    if (options.views.value_or(1) > 1) {
+      throw UsageError(
+          text::cat("--views ", *options.views, ": without --augment all views of a picture are the same"));
+    }
+    return views;
+  }
+  int64_t longest = 0;
+  bool nothing_is_frozen = true;
+  for (const StagePlan& stage : stages) {
+    if (stage.epochs == 0) continue;
+    longest = std::max(longest, stage.epochs);
+    nothing_is_frozen = nothing_is_frozen && !stage.is_on_features() && stage.cut.empty();
+  }
+  views.count = options.views.value_or(nothing_is_frozen ? longest : kDefaultViews);
+  return views;
+}
+
 }  // namespace
 
-Setup set_up(const TrainOptions& options, Reporter& reporter) {
+Setup set_up(const TrainOptions& given, Reporter& reporter) {
+  TrainOptions options = given;
   if (options.epochs == 0 && options.stage.empty()) throw UsageError("nothing to train: --epochs 0 and no --stage");
   const c10::Device device = tensor::device_from_text(options.compute.device);
   tensor::set_compute_threads(options.compute.threads);
@@ -91,13 +162,21 @@ Setup set_up(const TrainOptions& options, Reporter& reporter) {
   std::vector<int64_t> train_rows = data::rows_of(listing, "train");
   std::vector<int64_t> val_rows = data::rows_of(listing, "val");
   std::vector<int64_t> test_rows = data::rows_of(listing, "test");
+  const Target target = target_of(options);
+  const TargetScale scale = scale_of(options, listing, train_rows);
 
-  model::Backbone backbone = model::load_backbone({options.backbone, options.compute.trust, options.preprocessing});
+  model::BackboneOptions source;
+  source.path = options.backbone;
+  source.trust = options.compute.trust;
+  source.preprocessing = options.preprocessing;
+  source.seed = static_cast<uint64_t>(options.seed);
+  model::Backbone backbone = model::load_backbone(source);
   const std::string tap = one_tap(backbone, options.tap);
   torch::jit::Module body = graph::extract(backbone.module, {tap});
-  std::vector<StagePlan> stages = plan_stages(options, body, tap);
+  std::vector<StagePlan> stages = plan_stages(options, body, tap, backbone.is_new);
   const std::string batch_problem = graph::check_batch(body, model::probe_input(backbone.preprocessing, 1));
   if (!batch_problem.empty()) throw ModelError(options.backbone + ": " + batch_problem);
+  Views views = make_views(options, listing, stages);
   const int64_t batch = batch_shape(options.data.batch, listing, backbone.preprocessing);
 
   const model::Pool pool = model::pool_from_text(options.pool);
@@ -114,24 +193,40 @@ Setup set_up(const TrainOptions& options, Reporter& reporter) {
   reporter.note("backbone: " + options.backbone + ", tap " + tap + " " + text::shape(map.sizes().vec()));
   reporter.note("pictures: " + backbone.preprocessing_source);
   reporter.note("head: " + model::describe(head) + ", " + options.pool + " pool");
-  reporter.note(text::cat("data: ", listing.classes.size(), " classes, ", train_rows.size(), " training, ",
+  reporter.note(text::cat("data: ", labels_text(target, listing, scale), ", ", train_rows.size(), " training, ",
                           val_rows.size(), " validation",
                           test_rows.empty() ? "" : text::cat(", ", test_rows.size(), " test"), " pictures"));
+  if (views.is_random()) {
+    reporter.note(text::cat("augmentation: ", image::to_text(views.augmentation), "; ",
+                            text::count_of(views.count, "view"), " of each training picture"));
+  }
   const engine::EngineOptions engine_options{backbone.preprocessing, batch, device};
-  return Setup{options,
-               device,
-               std::move(listing),
-               std::move(train_rows),
-               std::move(val_rows),
-               std::move(test_rows),
-               std::move(backbone),
-               tap,
-               std::move(body),
-               std::move(stages),
-               engine_options,
-               pool,
-               std::move(head),
-               {}};
+  Setup setup{options,
+              device,
+              std::move(listing),
+              std::move(train_rows),
+              std::move(val_rows),
+              std::move(test_rows),
+              std::move(backbone),
+              tap,
+              std::move(body),
+              std::move(stages),
+              engine_options,
+              pool,
+              std::move(head),
+              std::move(views),
+              {}};
+  setup.target = target;
+  setup.scale = scale;
+  for (const StagePlan& stage : setup.stages) {  // for what they throw
+    const train::FitOptions fit = fit_options(setup, stage);
+    if (stage.is_on_features() && stage.epochs > 0) train::make_optimizer(fit.optimizer, setup.head.parameters());
+  }
+  setup.precision = choose_precision(
+      options.compute.precision,
+      {setup.body, setup.listing, setup.train_rows, setup.engine_options, options.compute.loader_threads}, reporter);
+  setup.engine_options.precision = setup.precision.precision;
+  return setup;
 }
 
 io::Json resolved_json(const Setup& setup) {
@@ -140,7 +235,9 @@ io::Json resolved_json(const Setup& setup) {
                        {"preprocessing", model::to_json(setup.backbone.preprocessing)},
                        {"batch", setup.engine_options.batch_size},
                        {"platform", tensor::platform_text()},
-                       {"device", setup.device.str()}};
+                       {"device", setup.device.str()},
+                       {"precision", tensor::to_text(setup.precision.precision)},
+                       {"engine", engine::engine_name(setup.engine_options)}};
   resolved["stages"] = io::Json::array();
   for (const StagePlan& stage : setup.stages) resolved["stages"].push_back(to_json(stage));
   return resolved;
@@ -164,6 +261,7 @@ void drop_bad(Setup& setup, const std::vector<BadPicture>& bad, Reporter& report
     rows->erase(std::remove_if(rows->begin(), rows->end(), is_bad), rows->end());
   }
   if (setup.train_rows.empty() || setup.val_rows.empty()) throw DataError(path + ": no readable pictures are left");
+  setup.scale = scale_of(setup.options, setup.listing, setup.train_rows);
   const std::vector<bool> after = trained_classes(setup);
   for (size_t k = 0; k < after.size(); ++k) {
     if (before[k] && !after[k]) {

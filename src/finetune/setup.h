@@ -6,11 +6,14 @@
 #include <vector>
 
 #include "base/report.h"
+#include "base/target.h"
 #include "data/listing.h"
 #include "engine/engine.h"
 #include "finetune/forward_pass.h"
+#include "finetune/precision.h"
 #include "finetune/stage_plan.h"
 #include "finetune/train_options.h"
+#include "finetune/views.h"
 #include "io/json.h"
 #include "model/backbone.h"
 #include "model/compose.h"
@@ -34,7 +37,14 @@ struct Setup {
   engine::EngineOptions engine_options;
   model::Pool pool;
   model::Head head;
+  /// Of training pictures.
+  Views views;
   std::vector<BadPicture> skipped;
+  /// Of trunk and top; the head is float32.
+  PrecisionChoice precision = {};
+  Target target = Target::kSoftmax;
+  /// Of regression: of the labels of train_rows.
+  TargetScale scale = {};
 };
 
 /// Lists the data, loads the backbone, plans the stages, makes the head, and tells `reporter` what it found. Sets the

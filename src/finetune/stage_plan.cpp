@@ -13,6 +13,8 @@ namespace engraft::finetune {
 
 namespace {
 
+constexpr double kSgdMomentum = 0.9;  // where none is given
+
 /// The highest legal cut below the first learning block: behind the pools and sums that follow the last frozen block
 /// where these give less to carry.
 void choose_cut(StagePlan& stage, const graph::Anatomy& anatomy) {
@@ -30,8 +32,12 @@ void choose_cut(StagePlan& stage, const graph::Anatomy& anatomy) {
   }
 }
 
+std::string name_of(int64_t number) {
+  return number == 1 ? "the head stage" : text::cat("--stage (stage ", number, ")");
+}
+
 void check_length(const StagePlan& stage, const TrainOptions& head) {
-  const std::string where = stage.number == 1 ? "the head stage" : text::cat("--stage (stage ", stage.number, ")");
+  const std::string where = name_of(stage.number);
   if (stage.number > 1 && stage.epochs < 1) {
     throw UsageError(text::cat(where, ": give epochs=N; there is none to inherit from --epochs ", head.epochs));
   }
@@ -46,10 +52,11 @@ struct Body {
   graph::Anatomy anatomy;
   std::vector<std::string> blocks;
   std::vector<bool> has_parameters;
+  bool is_new = false;
 };
 
 Body describe_body(const torch::jit::Module& module, const std::string& tap) {
-  Body body{graph::analyse(module, {tap}), {}, {}};
+  Body body{graph::analyse(module, {tap}), {}, {}, false};
   body.blocks = model::block_names(body.anatomy);
   body.has_parameters = model::with_parameters(module, body.blocks);
   return body;
@@ -65,23 +72,54 @@ bool learns_something(const StagePlan& stage, const Body& body) {
   return false;
 }
 
+/// Refuses what cannot go together. `where` names the stage.
+void check_together(const StagePlan& stage, const TrainOptions& options, const std::string& where) {
+  const OptimizerOptions& o = stage.optimizer;
+  if (stage.mix.is_on() && stage.is_on_features()) {
+    throw UsageError(where + ": mixup and cutmix mix pictures, and the head learns from features that were computed " +
+                     "once; give them to a --stage, or use --epochs 0");
+  }
+  if (stage.mix.is_on() && (options.cache.cache == "memory" || options.cache.cache == "disk")) {
+    throw UsageError(where +
+                     ": mixed pictures differ in every epoch, and what the trunk makes of them cannot be kept; " +
+                     "leave --cache at auto, or off");
+  }
+  if (o.optimizer != "sgd" && o.nesterov) {
+    throw UsageError(where + ": nesterov belongs to sgd, the optimizer is " + o.optimizer);
+  }
+  if (o.optimizer == "sgd" && o.nesterov && o.momentum.value_or(kSgdMomentum) == 0) {
+    throw UsageError(where + ": nesterov needs a momentum above 0");
+  }
+  if (o.optimizer == "lbfgs" && !stage.freeze.learning.empty()) {
+    throw UsageError(where +
+                     ": lbfgs takes all rows in one step and is for heads; use sgd or adamw to unfreeze blocks");
+  }
+  if (o.optimizer == "lbfgs" && (o.accumulate > 1 || o.balanced || o.ema > 0 || o.clip_norm > 0)) {
+    throw UsageError(where +
+                     ": lbfgs takes every row once in a step; accumulate, balanced, ema and clip_norm do not go " +
+                     "with it");
+  }
+  if (o.schedule == "one_cycle" && o.warmup_epochs > 0) {
+    throw UsageError(where + ": one_cycle has a rise of its own; warmup_epochs does not go with it");
+  }
+}
+
 StagePlan plan_one(const StageOptions& given, const TrainOptions& head, int64_t number, const Body& body) {
+  const std::string where = name_of(number);
   StagePlan stage;
   stage.number = number;
-  stage.unfreeze = given.unfreeze;
-  stage.epochs = given.epochs.value_or(head.epochs);
-  stage.optimizer = head.optimizer;
-  stage.optimizer.learning_rate = given.learning_rate.value_or(head.optimizer.learning_rate / 10);
-  if (given.optimizer) stage.optimizer.optimizer = *given.optimizer;
-  if (given.momentum) stage.optimizer.momentum = *given.momentum;
-  if (given.weight_decay) stage.optimizer.weight_decay = *given.weight_decay;
-  if (given.schedule) stage.optimizer.schedule = *given.schedule;
-  if (given.warmup_epochs) stage.optimizer.warmup_epochs = *given.warmup_epochs;
+  stage.unfreeze = first_known(given.unfreeze, body.blocks);
+  stage.epochs = given.epochs;
+  stage.optimizer = given.optimizer;
+  stage.mix = {given.optimizer.mixup, given.optimizer.cutmix};
   check_length(stage, head);
-  stage.freeze = model::plan_freeze(given.unfreeze, body.blocks, body.has_parameters);
+  stage.freeze = model::plan_freeze(stage.unfreeze, body.blocks, body.has_parameters);
+  if (!stage.optimizer.norms) stage.optimizer.norms = body.is_new ? "train" : "frozen";
+  stage.freeze.norms = model::norm_policy_from_text(*stage.optimizer.norms);
+  if (stage.epochs > 0) check_together(stage, head, where);
   if (!learns_something(stage, body)) {
-    throw UsageError(text::cat("--stage (stage ", number, "): unfreeze=", given.unfreeze, " names ",
-                               text::join(stage.freeze.learning, " "), ", which have nothing to learn"));
+    throw UsageError(text::cat(where, ": unfreeze=", stage.unfreeze, " names ", text::join(stage.freeze.learning, " "),
+                               ", which have nothing to learn"));
   }
   choose_cut(stage, body.anatomy);
   return stage;
@@ -89,18 +127,28 @@ StagePlan plan_one(const StageOptions& given, const TrainOptions& head, int64_t 
 
 }  // namespace
 
+std::string first_known(const std::string& alternatives, const std::vector<std::string>& blocks) {
+  const std::vector<std::string> names = text::split(alternatives, '|');
+  if (names.size() < 2) return alternatives;
+  for (const std::string& name : names) {
+    for (const std::string& block : blocks) {
+      if (block == text::trim(name) || model::belongs_to(block, text::trim(name))) return text::trim(name);
+    }
+  }
+  return text::trim(names.front());
+}
+
 std::vector<StagePlan> plan_stages(const TrainOptions& options, const torch::jit::Module& module,
-                                   const std::string& tap) {
-  const Body body = describe_body(module, tap);
+                                   const std::string& tap, bool is_new) {
+  Body body = describe_body(module, tap);
+  body.is_new = is_new;
   std::vector<StagePlan> stages;
-  StageOptions head;
-  head.unfreeze = "none";
-  head.learning_rate = options.optimizer.learning_rate;
-  stages.push_back(plan_one(head, options, 1, body));
+  stages.push_back(plan_one({is_new ? "all" : "none", options.epochs, options.optimizer}, options, 1, body));
   for (const std::string& text : options.stage) {
     const int64_t number = static_cast<int64_t>(stages.size()) + 1;
-    const std::string where = text::cat("--stage (stage ", number, ")");
-    StageOptions given;
+    const std::string where = name_of(number);
+    StageOptions given{"", options.epochs, options.optimizer};
+    given.optimizer.learning_rate /= 10;
     options::Schema schema;
     describe(schema, given);
     schema.apply_assignments(text, where);
@@ -111,17 +159,14 @@ std::vector<StagePlan> plan_stages(const TrainOptions& options, const torch::jit
 }
 
 io::Json to_json(const StagePlan& stage) {
-  return io::Json{{"stage", stage.number},
-                  {"unfreeze", stage.unfreeze},
-                  {"epochs", stage.epochs},
-                  {"optimizer", stage.optimizer.optimizer},
-                  {"learning_rate", stage.optimizer.learning_rate},
-                  {"momentum", stage.optimizer.momentum},
-                  {"weight_decay", stage.optimizer.weight_decay},
-                  {"schedule", stage.optimizer.schedule},
-                  {"warmup_epochs", stage.optimizer.warmup_epochs},
-                  {"cut", stage.cut},
-                  {"learning", stage.freeze.learning}};
+  StageOptions resolved{stage.unfreeze, stage.epochs, stage.optimizer};
+  options::Schema schema;
+  describe(schema, resolved);
+  io::Json json = {{"stage", stage.number}};
+  json.update(schema.record());
+  json["cut"] = stage.cut;
+  json["learning"] = stage.freeze.learning;
+  return json;
 }
 
 }  // namespace engraft::finetune

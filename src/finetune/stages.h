@@ -8,6 +8,7 @@
 #include "finetune/setup.h"
 #include "store/activation_rows.h"
 #include "store/run_folder.h"
+#include "train/rate_range.h"
 
 namespace engraft::finetune {
 
@@ -18,6 +19,8 @@ struct StageContext {
   /// Outcomes of the stages before, and their steps together.
   const std::vector<StageOutcome>& done;
   int64_t steps_before = 0;
+  /// The first that this process trains.
+  bool is_first = false;
   /// Where this stage goes on; null where it begins.
   const Resumption* resumption = nullptr;
 };
@@ -33,5 +36,10 @@ StageOutcome train_head(Setup& setup, const store::ActivationRows& features, con
 /// train_head; throws also DataError for a picture that cannot be read any more, ModelError where trunk or top fail.
 StageOutcome train_stage(Setup& setup, const StagePlan& stage, const std::optional<store::ActivationRows>& activations,
                          const StageContext& context);
+
+/// Tries rising rates on the stage, which is left as it was; `rows`: the head's features, or the activations at the
+/// stage's cut as train_stage has them. Throws as train::range_test.
+train::RateRange find_rate(Setup& setup, const StagePlan& stage, const std::optional<store::ActivationRows>& rows,
+                           Reporter& reporter);
 
 }  // namespace engraft::finetune

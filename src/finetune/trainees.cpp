@@ -20,8 +20,18 @@ std::vector<tensor::NamedTensor> prefixed(std::vector<tensor::NamedTensor> backb
 }  // namespace
 
 TopTrainee::TopTrainee(const torch::jit::Module& backbone, std::string top_method, const model::FreezePlan& plan,
-                       model::Pool pool, model::Head& head)
-    : backbone_(backbone), top_method_(std::move(top_method)), plan_(plan), pool_(pool), head_(head) {}
+                       model::Pool pool, model::Head& head, std::vector<double> block_scales)
+    : backbone_(backbone),
+      top_method_(std::move(top_method)),
+      plan_(plan),
+      pool_(pool),
+      head_(head),
+      block_scales_(std::move(block_scales)) {}
+
+at::Tensor TopTrainee::feature_map(const at::Tensor& inputs) {
+  const tensor::AutocastGuard autocast(precision_, inputs.device());
+  return backbone_.get_method(top_method_)({inputs}).toTensor();
+}
 
 // Note [No optimised executor]
 // TorchScript's executor runs a graph as it is the first times and differently afterwards, once it has seen its inputs:
@@ -30,7 +40,7 @@ TopTrainee::TopTrainee(const torch::jit::Module& backbone, std::string top_metho
 at::Tensor TopTrainee::forward(const at::Tensor& inputs) {
   const torch::jit::GraphOptimizerEnabledGuard unoptimised(false);
   try {
-    const at::Tensor map = backbone_.get_method(top_method_)({inputs}).toTensor();  // [B, C, H, W]
+    const at::Tensor map = feature_map(inputs).to(at::kFloat);  // [B, C, H, W]
     return head_.forward(model::pooled(map, pool_));
   } catch (const Error&) {
     throw;
@@ -51,6 +61,20 @@ void TopTrainee::set_training(bool training) {
 
 std::vector<tensor::NamedTensor> TopTrainee::parameters() {
   return prefixed(model::learning_parameters(backbone_, plan_), head_.parameters());
+}
+
+std::vector<double> TopTrainee::rate_scales() {
+  if (block_scales_.empty()) return {};
+  std::vector<double> scales;
+  for (const tensor::NamedTensor& item : model::learning_parameters(backbone_, plan_)) {
+    double scale = 1;
+    for (size_t i = 0; i < plan_.learning.size(); ++i) {
+      if (model::belongs_to(item.name, plan_.learning[i])) scale = block_scales_[i];
+    }
+    scales.push_back(scale);
+  }
+  scales.resize(scales.size() + head_.parameters().size(), 1.0);
+  return scales;
 }
 
 std::vector<tensor::NamedTensor> TopTrainee::state() {

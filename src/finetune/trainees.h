@@ -8,6 +8,7 @@
 #include "model/compose.h"
 #include "model/freeze.h"
 #include "model/head.h"
+#include "tensor/precision.h"
 #include "train/fit.h"
 
 namespace engraft::finetune {
@@ -29,18 +30,24 @@ class HeadTrainee : public train::Trainee {
 /// head's "head.".
 class TopTrainee : public train::Trainee {
  public:
-  /// `top_method` of `backbone` maps the cut's activations to the tap's feature map.
+  /// `top_method` of `backbone` maps the cut's activations to the tap's feature map. `block_scales`: for each of
+  /// `plan.learning`, what the learning rate is multiplied by; empty: 1. The head's is 1.
   TopTrainee(const torch::jit::Module& backbone, std::string top_method, const model::FreezePlan& plan,
-             model::Pool pool, model::Head& head);
+             model::Pool pool, model::Head& head, std::vector<double> block_scales = {});
+  /// What the top computes in from here on (default: float32); its feature map, pool and head are float32.
+  void compute_in(tensor::Precision precision) { precision_ = precision; }
   at::Tensor forward(const at::Tensor& inputs) override;
   void set_training(bool training) override;
   std::vector<tensor::NamedTensor> parameters() override;
+  std::vector<double> rate_scales() override;
   std::vector<tensor::NamedTensor> state() override;
   /// Frozen blocks whose batch norms stood in train mode when a stretch of training ended: nothing here puts them
   /// there, and whatever did has moved or used batch statistics.
   const std::vector<std::string>& frozen_seen_in_train_mode() const { return seen_in_train_mode_; }
 
  private:
+  at::Tensor feature_map(const at::Tensor& inputs);
+
   bool is_training_ = false;
   std::vector<std::string> seen_in_train_mode_;
   torch::jit::Module backbone_;
@@ -48,6 +55,8 @@ class TopTrainee : public train::Trainee {
   model::FreezePlan plan_;
   model::Pool pool_;
   model::Head& head_;
+  std::vector<double> block_scales_;
+  tensor::Precision precision_ = tensor::Precision::kFloat32;
 };
 
 }  // namespace engraft::finetune

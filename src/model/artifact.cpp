@@ -3,7 +3,9 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/errors.h"
 #include "base/random.h"
@@ -29,6 +31,31 @@ at::Tensor self_test_logits(const torch::jit::Module& given, const image::Prepro
   if (parameters.size() > 0) pixels = pixels.to((*parameters.begin()).device());
   c10::NoGradGuard no_grad;
   return module.forward({module.get_method("normalise")({pixels})}).toTensor().to(at::kCPU).view({-1});  // [K]
+}
+
+/// `about` is engraft.json at `where`.
+Target target_of(const io::Json& about, const std::string& where) {
+  const auto name = about.at("loss").get<std::string>();
+  const std::optional<Target> target = target_from_text(name);
+  if (!target) throw ModelError(where + ": loss '" + name + "' is none that this program knows");
+  return *target;
+}
+
+/// Throws ModelError where `found` outputs are not those of the classes.
+void check_outputs(const Artifact& artifact, int64_t found, const std::string& where) {
+  const auto classes = static_cast<int64_t>(artifact.classes.size());
+  const bool fits_target = artifact.target == Target::kSigmoid      ? classes == 2
+                           : artifact.target == Target::kRegression ? classes == 0
+                                                                    : classes > 0;
+  if (found == outputs_of(artifact.target, classes) && fits_target) return;
+  throw ModelError(text::cat(where, ": ", classes, " classes for ", found, " logits"));
+}
+
+bool is_near(const at::Tensor& found, const at::Tensor& expected, const Artifact& artifact) {
+  if (found.numel() != expected.numel()) return false;
+  if (artifact.target != Target::kRegression) return tensor::relative_difference(found, expected) <= kSelfTestTolerance;
+  const double most = kSelfTestTolerance * std::max(expected.abs().max().item<double>(), artifact.scale.std);
+  return (found - expected).abs().max().item<double>() <= most;
 }
 
 }  // namespace
@@ -65,7 +92,12 @@ Artifact load_artifact(const std::string& path, bool trust) {
       throw ModelError(where + ": version " + io::json_line(about.at("version")) + ", this program reads version 1");
     }
     about.at("classes").get_to(out.classes);
-    out.loss = loss_from_text(about.at("loss").get<std::string>());
+    out.target = target_of(about, where);
+    if (out.target == Target::kRegression) {
+      about.at("target").at("mean").get_to(out.scale.mean);
+      about.at("target").at("std").get_to(out.scale.std);
+      if (!(out.scale.std > 0)) throw ModelError(where + ": target: expected a std above 0");
+    }
     out.preprocessing = preprocessing_from_json(about.at("preprocessing"), where);
     const io::Json& data = about.at("training_data");
     data.at("path_sample").get_to(out.training_data.path_sample);
@@ -75,11 +107,8 @@ Artifact load_artifact(const std::string& path, bool trust) {
         self_test_logits(out.module, out.preprocessing, about.at("self_test").at("seed").get<uint64_t>());
     const at::Tensor expected = at::tensor(recorded);
     for (const char* key : {"tap", "pool", "head"}) about.at(key).get<std::string>();
-    const int64_t outputs = out.loss == Loss::kSigmoid ? 1 : static_cast<int64_t>(out.classes.size());
-    if (found.numel() != outputs || (out.loss == Loss::kSigmoid && out.classes.size() != 2)) {
-      throw ModelError(text::cat(where, ": ", out.classes.size(), " classes for ", found.numel(), " logits"));
-    }
-    if (found.numel() != expected.numel() || !(tensor::relative_difference(found, expected) <= kSelfTestTolerance)) {
+    check_outputs(out, found.numel(), where);
+    if (!is_near(found, expected, out)) {
       throw ModelError(path + ": the self-test fails: it does not compute what it did when it was saved");
     }
   } catch (const Error&) {

@@ -18,14 +18,17 @@ struct Artifact {
   torch::jit::Module module;
   std::vector<std::string> classes;
   image::Preprocessing preprocessing;
-  Loss loss = Loss::kSoftmax;
+  Target target = Target::kSoftmax;
+  /// Of regression: that of the training labels.
+  TargetScale scale;
   TrainingData training_data;
   /// All of engraft.json, as text.
   std::string about_json;
 };
 
 /// Loads a model.pt after the audit, checks its format and runs its self-test (at most 1e-3 from what was recorded,
-/// relative to the largest logit). Throws ModelError naming what is wrong.
+/// relative to the largest logit; in regression, where a number near 0 may be right, at least to the labels' standard
+/// deviation). Throws ModelError naming what is wrong.
 Artifact load_artifact(const std::string& path, bool trust);
 
 /// True when the archive holds an engraft.json of a model rather than of a backbone.

@@ -51,6 +51,32 @@ void add_normalise(torch::jit::Module& graft, const image::Preprocessing& p) {
                "  return (x - self.mean) / self.std\n");
 }
 
+/// Adds `forward` behind the pool; in regression with the labels' mean and std as buffers, which stay float32.
+void add_forward(torch::jit::Module& graft, const GraftSpec& spec) {
+  std::string output = "self.head.forward(h)";
+  if (spec.target == Target::kRegression) {
+    graft.register_buffer("target_mean", at::tensor({static_cast<float>(spec.scale.mean)}));
+    graft.register_buffer("target_std", at::tensor({static_cast<float>(spec.scale.std)}));
+    output += " * self.target_std + self.target_mean";
+  }
+  graft.define("def forward(self, x: Tensor) -> Tensor:\n  h = self.backbone.forward(x)\n" + pool_source(spec.pool) +
+               "  return " + output + "\n");
+}
+
+/// What from_pixels makes of forward's output.
+std::string score_source(Target target) {
+  switch (target) {
+    case Target::kSoftmax:
+      return "torch.softmax(logits, 1)";
+    case Target::kSigmoid:
+    case Target::kMultiLabel:
+      return "torch.sigmoid(logits)";
+    case Target::kRegression:
+      break;
+  }
+  return "logits";
+}
+
 /// Copies `trained` into the tensors of the same names.
 void put(const torch::jit::Module& module, const std::vector<tensor::NamedTensor>& trained) {
   std::vector<tensor::NamedTensor> targets;
@@ -66,9 +92,6 @@ void put(const torch::jit::Module& module, const std::vector<tensor::NamedTensor
 }
 
 }  // namespace
-
-Loss loss_from_text(const std::string& name) { return name == "sigmoid" ? Loss::kSigmoid : Loss::kSoftmax; }
-std::string to_text(Loss loss) { return loss == Loss::kSigmoid ? "sigmoid" : "softmax"; }
 
 Pool pool_from_text(const std::string& name) {
   if (name == "max") return Pool::kMax;
@@ -120,24 +143,25 @@ std::string compose_model(const GraftSpec& spec, const Head& head) {
   torch::jit::Module graft("__torch__.engraft.Graft", unit);
   graft.register_module("backbone", backbone);
   graft.register_module("head", head.to_script(unit));
-  graft.define("def forward(self, x: Tensor) -> Tensor:\n  h = self.backbone.forward(x)\n" + pool_source(spec.pool) +
-               "  return self.head.forward(h)\n");
+  add_forward(graft, spec);
   add_normalise(graft, spec.preprocessing);
   graft.define(
-      std::string("def from_pixels(self, pixels: Tensor) -> Tensor:\n"
-                  "  logits = self.forward(self.normalise(pixels))\n") +
-      (spec.loss == Loss::kSigmoid ? "  return torch.sigmoid(logits)\n" : "  return torch.softmax(logits, 1)\n"));
+      "def from_pixels(self, pixels: Tensor) -> Tensor:\n"
+      "  logits = self.forward(self.normalise(pixels))\n"
+      "  return " +
+      score_source(spec.target) + "\n");
   graft.eval();
   for (const auto& parameter : graft.named_parameters(true)) parameter.value.set_requires_grad(true);
 
   io::Json about = {{"format", "engraft-model"},
                     {"version", 1},
                     {"classes", spec.classes},
-                    {"loss", to_text(spec.loss)},
+                    {"loss", to_text(spec.target)},
                     {"tap", spec.tap},
                     {"pool", to_text(spec.pool)},
                     {"head", head.options().spec},
                     {"preprocessing", to_json(spec.preprocessing)}};
+  if (spec.target == Target::kRegression) about["target"] = {{"mean", spec.scale.mean}, {"std", spec.scale.std}};
   about["backbone_sha256"] = spec.backbone_sha256;
   about["training_data"] = {{"path_sample", spec.training_data.path_sample}};
   if (spec.training_data.val_fraction) about["training_data"]["val_fraction"] = *spec.training_data.val_fraction;

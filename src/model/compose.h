@@ -5,16 +5,12 @@
 #include <string>
 #include <vector>
 
+#include "base/target.h"
 #include "image/preprocessing.h"
 #include "model/head.h"
 #include "tensor/named.h"
 
 namespace engraft::model {
-
-/// How logits become scores: softmax over K classes, or one sigmoid logit for two (score of the second class).
-enum class Loss { kSoftmax, kSigmoid };
-Loss loss_from_text(const std::string& text);
-std::string to_text(Loss loss);
 
 /// How a feature map [B, C, H, W] becomes an embedding [B, D].
 enum class Pool { kAverage, kMax, kFlatten, kNone };
@@ -37,7 +33,9 @@ struct GraftSpec {
   bool trust = false;
   std::string tap;
   Pool pool = Pool::kAverage;
-  Loss loss = Loss::kSoftmax;
+  Target target = Target::kSoftmax;
+  /// Of regression: the head's outputs are numbers standardised by it.
+  TargetScale scale;
   image::Preprocessing preprocessing;
   std::vector<std::string> classes;
   TrainingData training_data;
@@ -50,8 +48,9 @@ struct GraftSpec {
 };
 
 /// The one-file model as the bytes of a TorchScript archive:
-///   forward(x)            float32 [B, 3, H, W], normalised -> logits [B, K]
+///   forward(x)            float32 [B, 3, H, W], normalised -> logits [B, K] (sigmoid: [B, 1])
 ///   from_pixels(pixels)   uint8 [B, H, W, 3] -> scores [B, K] (sigmoid: [B, 1])
+/// Regression: both give numbers [B, 1] in the units of the labels, the head's outputs · std + mean.
 /// with engraft.json inside (models/README.md: "engraft-model"), which holds preprocessing, classes and a self-test.
 /// Composed in a CompilationUnit of its own from the backbone as loaded afresh, so the same inputs give the same bytes
 /// whatever else the process did. Throws ModelError.

@@ -13,10 +13,21 @@ namespace {
 
 std::string canonical(const std::string& name) { return text::replace_all(name, "-", "_"); }
 
+/// A list of names, any of which will do, as one text: "mixed_7|Mixed_6e". Anything else stays what it is.
+io::Json alternatives_text(const io::Json& list) {
+  std::vector<std::string> names;
+  for (const io::Json& item : list) {
+    if (!item.is_string()) return list;
+    names.push_back(item.get<std::string>());
+  }
+  return text::join(names, "|");
+}
+
 /// A table as the key=value text that apply_assignments reads.
 std::string assignments_text(const io::Json& table) {
   std::vector<std::string> parts;
-  for (const auto& [key, value] : table.items()) {
+  for (const auto& [key, given] : table.items()) {
+    const io::Json value = given.is_array() ? alternatives_text(given) : given;
     const std::string text = value.is_string()         ? value.get<std::string>()
                              : value.is_number_float() ? text::shortest(value.get<double>())
                                                        : value.dump();
@@ -144,6 +155,7 @@ void Field::check(const io::Json& value, const std::string& where) const {
 void Field::set(const io::Json& given, const std::string& where) {
   const std::string named = where + ": " + name_;
   io::Json value = given;
+  if (kind_ == Kind::kText && !is_repeatable_ && value.is_array()) value = alternatives_text(value);
   if (is_repeatable_ && value.is_string()) value = io::Json::array({value});
   if (is_repeatable_ && value.is_array()) {
     for (io::Json& item : value) {

@@ -23,6 +23,9 @@ void seed_generators(uint64_t seed);
 /// Waits until the device has done what it was given; nothing to do on the CPU.
 void synchronize(const c10::Device& device);
 
+/// What is free of the memory of `device`, a GPU that device_from_text gave.
+int64_t free_device_bytes(const c10::Device& device);
+
 /// "x86-64 AVX2, 2 compute threads, LibTorch 2.11.0": what bit-equality depends on.
 std::string platform_text();
 

@@ -13,7 +13,7 @@ namespace engraft::train {
 namespace {
 
 bool is_better(const EpochRecord& a, const EpochRecord& b) {
-  return a.val_top1 != b.val_top1 ? a.val_top1 > b.val_top1 : a.val_loss < b.val_loss;
+  return a.val_merit != b.val_merit ? a.val_merit > b.val_merit : a.val_loss < b.val_loss;
 }
 
 void check(const FitOptions& options) {
@@ -28,6 +28,17 @@ void check(const FitOptions& options) {
   if (options.optimizer.name == "lbfgs" && options.clip_norm > 0) {
     throw UsageError("clip_norm: lbfgs takes none, its line search needs the gradient as it is");
   }
+}
+
+/// Outputs and labels, of regression in the units that they had before they were standardised; the outputs by the
+/// arithmetic of model.pt.
+stats::Answers answers_of(const Outputs& outputs, const FitOptions& options) {
+  stats::Answers answers{options.target, outputs.logits, outputs.width, outputs.labels, outputs.values, options.scale};
+  if (options.target != Target::kRegression) return answers;
+  const auto std = static_cast<float>(options.scale.std), mean = static_cast<float>(options.scale.mean);
+  for (float& output : answers.outputs) output = output * std + mean;
+  for (double& value : answers.values) value = value * options.scale.std + options.scale.mean;
+  return answers;
 }
 
 /// One call of fit.
@@ -60,7 +71,7 @@ class Fitting {
         train_epoch();
         end_epoch(watch);
       }
-      if (hooks_.checkpointer != nullptr) save();
+      if (hooks_.checkpointer != nullptr && hooks_.checkpointer->is_due()) save();
     } catch (const Stopped&) {
       if (hooks_.checkpointer != nullptr) save();
       throw;
@@ -143,7 +154,7 @@ class Fitting {
     record.epoch = now_.epoch;
     record.learning_rate = now_.learning_rate;
     record.train_loss = now_.loss_sum / static_cast<double>(now_.rows_done);
-    record.train_top1 = static_cast<double>(now_.right) / static_cast<double>(now_.rows_done);
+    record.train_right = static_cast<double>(now_.right) / static_cast<double>(now_.rows_done);
     record.updates = now_.update_sizes;
     validate(record);
     record.seconds = watch.seconds();
@@ -159,9 +170,10 @@ class Fitting {
   void validate(EpochRecord& record) {
     const AverageScope averaged(trainee_, now_.ema);
     const Outputs outputs = infer(trainee_, val_, options_.batch_size);
-    const stats::Classification judged = stats::classify(outputs.logits, outputs.width, outputs.labels);
+    const stats::Judgement judged = stats::judge(answers_of(outputs, options_));
     record.val_loss = judged.loss;
-    record.val_top1 = judged.top1;
+    record.val_merit = judged.merit;
+    record.val_metrics = judged.metrics;
     if (!now_.epochs.empty() && !is_better(record, now_.epochs[now_.best])) return;
     now_.best = now_.epochs.size();
     now_.best_state = tensor::snapshot(trainee_.state());

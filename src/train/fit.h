@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/report.h"
-#include "stats/classification.h"
+#include "stats/judgement.h"
 #include "tensor/named.h"
 #include "train/loss.h"
 #include "train/optimizer.h"
@@ -29,9 +29,11 @@ struct FitOptions {
   /// Number of the stage in the run; part of every random key.
   int64_t stage = 1;
   /// As LossOptions has them. Validation judges by the plain loss, without smoothing and weights.
-  bool sigmoid = false;
+  Target target = Target::kSoftmax;
   double label_smoothing = 0;
   std::vector<double> class_weights;
+  /// Of regression: how the sources' labels were standardised. Validation's metrics are in the units before.
+  TargetScale scale;
   /// Labels of the training rows: an epoch then draws as many rows as there are, with replacement, every class equally
   /// often. Empty: every row once.
   std::vector<int64_t> balance_by;
@@ -54,9 +56,12 @@ struct EpochRecord {
   int64_t epoch = 0;
   double learning_rate = 0;  // at the last step of the epoch
   double train_loss = 0;     // mean over the epoch's batches as they were trained on
-  double train_top1 = 0;
+  /// Share of the epoch's rows that count_right counted.
+  double train_right = 0;
+  /// Of the validation rows, as stats::Judgement has them.
   double val_loss = 0;
-  double val_top1 = 0;
+  double val_merit = 0;
+  std::vector<stats::Metric> val_metrics;
   double seconds = 0;  // for timings.jsonl alone
   /// What the epoch's first update did to each parameter.
   std::vector<UpdateSize> updates;
@@ -88,7 +93,7 @@ struct Progress {
 class Checkpointer {
  public:
   virtual ~Checkpointer() = default;
-  /// Asked after every update.
+  /// Asked after every update, and at the end.
   virtual bool is_due() = 0;
   /// The trainee's state is finite, and its own where a moving average is kept.
   virtual void save(const Progress& progress, Trainee& trainee, const Optimizer& optimizer) = 0;
@@ -111,7 +116,7 @@ struct FitHooks {
 
 struct FitResult {
   std::vector<EpochRecord> epochs;
-  /// Index into epochs of the best: highest val_top1, then lowest val_loss, then the earlier.
+  /// Index into epochs of the best: highest val_merit, then lowest val_loss, then the earlier.
   size_t best = 0;
   std::vector<tensor::NamedTensor> best_state;
 };
@@ -120,8 +125,8 @@ struct FitResult {
 /// seeded from (seed, stage, step) before each batch, so that dropout depends on nothing else. With lbfgs an epoch is
 /// one update by the loss over all rows; what the epoch's record says of training is that of its first evaluation. The
 /// trainee is left at its last epoch, or the average there, in eval mode. From `hooks.start` it goes on as if it had
-/// never stopped: the same bits. Saves a checkpoint when one is due, at the end, and before it throws Stopped, always
-/// between two updates: one that is stopped half-way is undone.
+/// never stopped: the same bits. Saves a checkpoint when one is due and before it throws Stopped, always between two
+/// updates: one that is stopped half-way is undone.
 /// Throws ModelError when the loss, the length of a clipped gradient, or at a checkpoint or an epoch's end the state is
 /// not finite, naming stage, epoch and step, and saves nothing then; UsageError for options out of their ranges, and
 /// for lbfgs with clip_norm; Stopped when a signal asked for it.
@@ -131,11 +136,14 @@ FitResult fit(Trainee& trainee, BatchSource& train, BatchSource& val, const FitO
 /// Whether the last `patience` epochs were all no better than an earlier one, as FitOptions::patience says.
 bool is_out_of_patience(const std::vector<EpochRecord>& epochs, int64_t patience);
 
-/// Logits of all rows of `source` in order, in eval mode: [N, outputs], and their labels.
+/// What the trainee gives for all rows of `source` in order, in eval mode.
 struct Outputs {
-  std::vector<float> logits;
+  std::vector<float> logits;  // [N, width]
   int64_t width = 0;
-  std::vector<int64_t> labels;
+  /// The source's labels: those of int64 here,
+  std::vector<int64_t> labels;  // [N]
+  /// those of float32 here.
+  std::vector<double> values;  // [N, …]
 };
 Outputs infer(Trainee& trainee, BatchSource& source, int64_t batch_size);
 

@@ -21,6 +21,11 @@ constexpr uint64_t kStepKey = 0x73746570;  // "step"
                              "; a lower --learning-rate is the usual remedy"));
 }
 
+/// By the sum, which takes one pass and is finite for finite elements unless they are huge.
+bool is_finite(const at::Tensor& value) {
+  return std::isfinite(value.sum().item<double>()) || value.isfinite().all().item<bool>();
+}
+
 }  // namespace
 
 void check_finite(const char* what, double value, const Where& where) {
@@ -29,7 +34,7 @@ void check_finite(const char* what, double value, const Where& where) {
 
 void check_finite(const std::vector<tensor::NamedTensor>& tensors, const Where& where) {
   for (const tensor::NamedTensor& item : tensors) {
-    if (item.value.is_floating_point() && !item.value.detach().isfinite().all().item<bool>()) {
+    if (item.value.is_floating_point() && !is_finite(item.value.detach())) {
       throw_not_finite("'" + item.name + "' is not finite", where);
     }
   }
@@ -45,7 +50,7 @@ BatchOutcome add_gradient(Trainee& trainee, const TrainBatch& batch, const LossO
   const at::Tensor loss = loss_of(logits, batch, options);
   const double value = loss.item<double>();
   if (std::isfinite(value)) (share == 1 ? loss : loss * share).backward();
-  return {value, count_right(logits.detach(), batch), batch.labels.size(0)};
+  return {value, count_right(logits.detach(), batch, options.target), batch.labels.size(0)};
 }
 
 double clip_gradient(Trainee& trainee, double longest) {

@@ -8,6 +8,16 @@
 
 namespace engraft::train {
 
+namespace {
+
+template <class Number>
+void append(const at::Tensor& tensor, at::ScalarType type, std::vector<Number>& to) {
+  const at::Tensor values = tensor.to(at::kCPU, type).contiguous();
+  to.insert(to.end(), values.const_data_ptr<Number>(), values.const_data_ptr<Number>() + values.numel());
+}
+
+}  // namespace
+
 Outputs infer(Trainee& trainee, BatchSource& source, int64_t batch_size) {
   trainee.set_training(false);
   c10::NoGradGuard no_grad;
@@ -18,13 +28,14 @@ Outputs infer(Trainee& trainee, BatchSource& source, int64_t batch_size) {
   TrainBatch batch;
   while (source.next(batch)) {
     throw_if_stopped("evaluating");
-    const at::Tensor logits = trainee.forward(batch.inputs).to(at::kCPU, at::kFloat).contiguous();  // [B, outputs]
-    const at::Tensor labels = batch.labels.to(at::kCPU).contiguous();
+    const at::Tensor logits = trainee.forward(batch.inputs);  // [B, outputs]
     out.width = logits.size(1);
-    out.logits.insert(out.logits.end(), logits.const_data_ptr<float>(),
-                      logits.const_data_ptr<float>() + logits.numel());
-    out.labels.insert(out.labels.end(), labels.const_data_ptr<int64_t>(),
-                      labels.const_data_ptr<int64_t>() + labels.numel());
+    append<float>(logits, at::kFloat, out.logits);
+    if (batch.labels.scalar_type() == at::kLong) {
+      append<int64_t>(batch.labels, at::kLong, out.labels);
+    } else {
+      append<double>(batch.labels, at::kDouble, out.values);
+    }
   }
   return out;
 }

@@ -16,7 +16,7 @@ constexpr int64_t kIgnoreNone = -100;  // no label is this
 /// [K] like `logits`; undefined where all classes weigh 1.
 at::Tensor class_weights(const at::Tensor& logits, const LossOptions& options) {
   if (options.class_weights.empty()) return {};
-  const int64_t classes = options.sigmoid ? 2 : logits.size(1);
+  const int64_t classes = options.target == Target::kSigmoid ? 2 : logits.size(1);
   const auto given = static_cast<int64_t>(options.class_weights.size());
   if (given != classes) {
     throw UsageError(text::cat("class weights: expected ", classes, ", one for each class, found ", given));
@@ -34,7 +34,7 @@ at::Tensor sigmoid_loss(const at::Tensor& logits, const at::Tensor& labels, doub
 /// [B], each row already times the weight of its label.
 at::Tensor row_losses(const at::Tensor& logits, const at::Tensor& labels, const at::Tensor& weights,
                       const LossOptions& options) {
-  if (!options.sigmoid) {
+  if (options.target == Target::kSoftmax) {
     return at::cross_entropy_loss(logits, labels, weights, at::Reduction::None, kIgnoreNone, options.label_smoothing);
   }
   const at::Tensor losses = sigmoid_loss(logits, labels, options.label_smoothing, at::Reduction::None);
@@ -45,13 +45,13 @@ at::Tensor row_weights(const at::Tensor& labels, const at::Tensor& weights, cons
   return weights.defined() ? weights.index_select(0, labels) : at::ones(labels.sizes(), logits.options());
 }
 
-}  // namespace
-
-at::Tensor loss_of(const at::Tensor& logits, const TrainBatch& batch, const LossOptions& options) {
+/// One class of each row.
+at::Tensor single_label_loss(const at::Tensor& logits, const TrainBatch& batch, const LossOptions& options) {
   const at::Tensor weights = class_weights(logits, options);
   const bool is_mixed = batch.other_labels.defined();
   if (!is_mixed && !weights.defined()) {
-    if (options.sigmoid) return sigmoid_loss(logits, batch.labels, options.label_smoothing, at::Reduction::Mean);
+    if (options.target == Target::kSigmoid)
+      return sigmoid_loss(logits, batch.labels, options.label_smoothing, at::Reduction::Mean);
     return at::cross_entropy_loss(logits, batch.labels, {}, at::Reduction::Mean, kIgnoreNone, options.label_smoothing);
   }
   at::Tensor losses = row_losses(logits, batch.labels, weights, options);
@@ -65,7 +65,56 @@ at::Tensor loss_of(const at::Tensor& logits, const TrainBatch& batch, const Loss
   return losses.sum() / counts.sum().clamp_min(kNoWeight);
 }
 
-int64_t count_right(const at::Tensor& logits, const TrainBatch& batch) {
+/// `one` of the batch's labels and `other` of a mixed batch's other labels, [B, …], by their shares.
+at::Tensor by_shares(const at::Tensor& one, const at::Tensor& other, const TrainBatch& batch) {
+  const at::Tensor share = batch.shares.to(one.scalar_type()).unsqueeze(1);  // [B, 1]
+  return share * one + (1 - share) * other;
+}
+
+at::Tensor multi_label_loss(const at::Tensor& logits, const TrainBatch& batch, const LossOptions& options) {
+  at::Tensor targets = batch.labels.to(logits.scalar_type());  // [B, K]
+  // The loss is linear in the target: that of the mean is the mean of the losses.
+  if (batch.other_labels.defined()) targets = by_shares(targets, batch.other_labels.to(targets.scalar_type()), batch);
+  if (options.label_smoothing > 0) targets = targets * (1 - options.label_smoothing) + options.label_smoothing / 2;
+  return at::binary_cross_entropy_with_logits(logits, targets, /*weight=*/{}, class_weights(logits, options),
+                                              at::Reduction::Mean);
+}
+
+at::Tensor regression_loss(const at::Tensor& outputs, const TrainBatch& batch, const LossOptions& options) {
+  if (options.label_smoothing > 0)
+    throw UsageError("label smoothing: regression has no classes to spread a label over");
+  if (!options.class_weights.empty()) throw UsageError("class weights: regression has no classes");
+  const auto squared_error = [&](const at::Tensor& labels) {
+    return (outputs - labels.to(outputs.scalar_type())).square();  // [B, 1]
+  };
+  const at::Tensor errors = squared_error(batch.labels);
+  if (!batch.other_labels.defined()) return errors.mean();
+  return by_shares(errors, squared_error(batch.other_labels), batch).mean();
+}
+
+}  // namespace
+
+at::Tensor loss_of(const at::Tensor& logits, const TrainBatch& batch, const LossOptions& options) {
+  switch (options.target) {
+    case Target::kMultiLabel:
+      return multi_label_loss(logits, batch, options);
+    case Target::kRegression:
+      return regression_loss(logits, batch, options);
+    case Target::kSoftmax:
+    case Target::kSigmoid:
+      break;
+  }
+  return single_label_loss(logits, batch, options);
+}
+
+int64_t count_right(const at::Tensor& logits, const TrainBatch& batch, Target target) {
+  if (target == Target::kRegression) return 0;
+  if (target == Target::kMultiLabel) {
+    const at::Tensor wanted = batch.other_labels.defined()
+                                  ? at::where(batch.shares.ge(0.5).unsqueeze(1), batch.labels, batch.other_labels)
+                                  : batch.labels;  // [B, K]
+    return logits.ge(0).eq(wanted.gt(0)).all(1).sum().item<int64_t>();
+  }
   const at::Tensor predicted = logits.size(1) == 1 ? logits.squeeze(1).gt(0).to(at::kLong) : logits.argmax(1);  // [B]
   const at::Tensor wanted = batch.other_labels.defined()
                                 ? at::where(batch.shares.ge(0.5), batch.labels, batch.other_labels)

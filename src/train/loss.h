@@ -5,16 +5,17 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/target.h"
 #include "train/trainee.h"
 
 namespace engraft::train {
 
 struct LossOptions {
-  /// True: one logit and binary cross-entropy; false: softmax cross-entropy.
-  bool sigmoid = false;
+  Target target = Target::kSoftmax;
   /// Share of the target that is spread evenly over all classes (Szegedy et al. 2016, section 7). In [0, 1).
   double label_smoothing = 0;
-  /// For each class (two with sigmoid), what the loss of its rows is multiplied by; empty: 1 for all.
+  /// For each class (two with sigmoid), what the loss of its rows is multiplied by; multi-label: what the loss of the
+  /// class is multiplied by in rows where it holds. Empty: 1 for all.
   std::vector<double> class_weights;
 };
 
@@ -22,11 +23,15 @@ struct LossOptions {
 /// sigmoid as binary_cross_entropy_with_logits with the target t · (1 - s) + s / 2 for smoothing s.
 /// With class weights the mean over rows is weighted: Σ w(label) · loss / Σ w(label), for softmax and sigmoid alike; 0
 /// where no row has a weight.
+/// Multi-label is the mean over rows and classes of binary_cross_entropy_with_logits(pos_weight), smoothed as sigmoid
+/// is; regression the mean of (output - label)².
 /// A mixed row (see TrainBatch) counts as `share` of a row with its label and 1 - share of one with the other label.
-/// `logits` [B, K] float32, or [B, 1] with sigmoid. Throws UsageError for another number of class weights.
+/// `logits` [B, outputs_of(target, K)] float32. Throws UsageError for another number of class weights, and in
+/// regression for smoothing or weights.
 at::Tensor loss_of(const at::Tensor& logits, const TrainBatch& batch, const LossOptions& options);
 
-/// Rows whose highest logit (the sign of a single one) is the label; of a mixed row, the label with the larger share.
-int64_t count_right(const at::Tensor& logits, const TrainBatch& batch);
+/// Rows whose highest logit (the sign of a single one) is the label; multi-label: rows all of whose classes hold where
+/// the logit is at least 0 and nowhere else; of a mixed row, the label with the larger share. Regression: 0.
+int64_t count_right(const at::Tensor& logits, const TrainBatch& batch, Target target);
 
 }  // namespace engraft::train

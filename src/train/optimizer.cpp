@@ -56,8 +56,7 @@ std::vector<Moved> moved_parameters(const OptimizerSpec& spec, const std::vector
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerSpec& spec, const std::vector<tensor::NamedTensor>& parameters,
                                           const std::vector<double>& rate_scales) {
   const std::vector<Moved> moved = moved_parameters(spec, parameters, rate_scales);
-  if (std::unique_ptr<Optimizer> optimizer = make_torch_optimizer(spec, moved)) return optimizer;
-  if (spec.name == "rmsprop_keras") return make_keras_rmsprop(spec.momentum.value_or(0), moved);
+  if (std::unique_ptr<Optimizer> optimizer = make_pointwise_optimizer(spec, moved)) return optimizer;
   if (spec.name == "lbfgs") return make_lbfgs(moved);
   throw UsageError("optimizer: must be one of sgd, adamw, rmsprop, rmsprop_keras, lbfgs, not '" + spec.name + "'");
 }

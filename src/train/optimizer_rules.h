@@ -34,12 +34,9 @@ class StateValues {
   std::map<std::string, at::Tensor> values_;
 };
 
-/// sgd, adamw and rmsprop; nullptr for another name.
-std::unique_ptr<Optimizer> make_torch_optimizer(const OptimizerSpec& spec, const std::vector<Moved>& moved);
-
-/// v = 0.9 · v + 0.1 · g², w -= rate · g / √(v + 1e-7), with momentum m = momentum · m + rate · g / √(v + 1e-7), w -=
-/// m: RMSprop.update_step of Keras 3. State: PARAMETER/velocity, PARAMETER/momentum.
-std::unique_ptr<Optimizer> make_keras_rmsprop(double momentum, const std::vector<Moved>& moved);
+/// sgd, adamw, rmsprop and rmsprop_keras; nullptr for another name. rmsprop_keras: v = 0.9 · v + 0.1 · g², w -= rate · g
+/// / √(v + 1e-7), with momentum m = momentum · m + rate · g / √(v + 1e-7), w -= m: RMSprop.update_step of Keras 3.
+std::unique_ptr<Optimizer> make_pointwise_optimizer(const OptimizerSpec& spec, const std::vector<Moved>& moved);
 
 std::unique_ptr<Optimizer> make_lbfgs(const std::vector<Moved>& moved);
 

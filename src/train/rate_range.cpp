@@ -124,7 +124,7 @@ class RangeTest {
       : trainee_(trainee),
         options_(options),
         range_(range),
-        loss_{options.sigmoid, options.label_smoothing, options.class_weights},
+        loss_{options.target, options.label_smoothing, options.class_weights},
         optimizer_(make_optimizer(options.optimizer, trainee.parameters(), trainee.rate_scales())),
         batches_(train, options) {
     if (train.rows() == 0) throw UsageError("learning rate range: there are no training rows");

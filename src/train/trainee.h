@@ -27,9 +27,10 @@ class Trainee {
 
 struct TrainBatch {
   at::Tensor inputs;  // [B, …] float32, on the trainee's device
-  at::Tensor labels;  // [B] int64, on the trainee's device
+  // On the trainee's device: [B] int64; multi-label [B, K] float32 of 0 and 1; regression [B, 1] float32, standardised.
+  at::Tensor labels;
   // Of mixed inputs (mixup, cutmix): the other picture's labels, and the share of `labels` in the target.
-  at::Tensor other_labels;  // [B] int64, or undefined
+  at::Tensor other_labels;  // like labels, or undefined
   at::Tensor shares;        // [B] float32 in [0, 1], or undefined
 };
 

@@ -35,7 +35,7 @@ Updates::Updates(Trainee& trainee, BatchSource& train, const FitOptions& options
     : trainee_(trainee),
       train_(train),
       options_(options),
-      loss_{options.sigmoid, options.label_smoothing, options.class_weights},
+      loss_{options.target, options.label_smoothing, options.class_weights},
       optimizer_(make_optimizer(options.optimizer, trainee.parameters(), trainee.rate_scales())) {}
 
 void Updates::start(std::vector<int64_t> order, const Where& at) {

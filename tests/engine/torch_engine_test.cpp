@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <torch/csrc/jit/ir/ir.h>
 
 #include <catch2/catch.hpp>
 #include <iostream>
@@ -57,6 +58,101 @@ TEST_CASE("a network that fails names the batch it failed on", "[unit]") {
   const std::vector<uint8_t> pixel(3, 0);
   CHECK_THROWS_WITH(engine::make_torch_engine(body, "forward", options)->run(pixel.data()),
                     Catch::Contains("the network fails on a batch [1, 3, 1, 1]"));
+}
+
+TEST_CASE("in bf16 outputs are float32, the same every time, near those of float32 and not equal to them", "[unit]") {
+  const torch::jit::Module body = graph::extract(test::small_net(), {"stem", "mixed_2"});
+  const std::vector<uint8_t> pixels = noise(2);
+  const auto run_in = [&](tensor::Precision precision) {
+    engine::EngineOptions options = options_of(2, at::kCPU);
+    options.precision = precision;
+    return engine::make_torch_engine(body, "forward", options)->run(pixels.data());
+  };
+  const auto f32 = run_in(tensor::Precision::kFloat32), bf16 = run_in(tensor::Precision::kBfloat16);
+  REQUIRE(bf16.size() == 2);
+  for (size_t i = 0; i < 2; ++i) {
+    CHECK(bf16[i].scalar_type() == at::kFloat);
+    CHECK(bf16[i].is_contiguous(at::MemoryFormat::ChannelsLast) ==
+          f32[i].is_contiguous(at::MemoryFormat::ChannelsLast));
+    const double difference = tensor::relative_difference(bf16[i], f32[i]);
+    CHECK(difference > 1e-5);
+    CHECK(difference < 3e-2);  // eight bits a value, and some layers
+  }
+  CHECK(at::equal(run_in(tensor::Precision::kBfloat16)[1], bf16[1]));
+  CHECK(at::equal(run_in(tensor::Precision::kFloat32)[1], f32[1]));
+}
+
+TEST_CASE("the engine's name says what decides its bytes", "[unit]") {
+  engine::EngineOptions options = options_of(1, at::kCPU);
+  CHECK(engine::engine_name(options) == "torch f32");
+  options.precision = tensor::Precision::kBfloat16;
+  const std::string unit = tensor::bf16_unit(at::kCPU);
+  CHECK(engine::engine_name(options) == "torch bf16 " + (unit.empty() ? "in software" : unit));
+  const torch::jit::Module body = graph::extract(test::small_net(), {"stem"});
+  CHECK(engine::make_torch_engine(body, "forward", options)->name() == engine::engine_name(options));
+}
+
+namespace {
+
+/// forward(x) = relu(x) * c, where c, [3, 1, 1] of twos, stands in the code as traces leave such tensors.
+torch::jit::Module net_with_constant() {
+  torch::jit::Module module("__torch__.test.Constant");
+  module.define("def forward(self, x: Tensor) -> Tensor:\n  return torch.mul(torch.relu(x), torch.relu(x))\n");
+  torch::jit::Graph& graph = *module.get_method("forward").graph();
+  torch::jit::Node* product = graph.outputs()[0]->node();
+  const torch::jit::WithInsertPoint before(product);
+  product->replaceInput(1, graph.insertConstant(at::full({3, 1, 1}, 2.0)));
+  return module;
+}
+
+}  // namespace
+
+TEST_CASE("a constant replaced in place is replaced in what was compiled before", "[unit]") {
+  const torch::jit::Module module = net_with_constant();
+  const std::vector<uint8_t> pixels = noise(1);
+  const auto engine = engine::make_torch_engine(module, "forward", options_of(1, at::kCPU));
+  const at::Tensor input = engine::make_torch_engine(module, "", options_of(1, at::kCPU))->run(pixels.data())[0];
+  CHECK(at::equal(engine->run(pixels.data())[0], input.relu() * 2));
+  torch::jit::Node* product = module.get_method("forward").graph()->outputs()[0]->node();
+  at::Tensor constant = product->input(1)->node()->t(c10::attr::value);
+  constant.set_data(at::full({3, 1, 1}, 3.0));  // as it is moved to another device
+  CHECK(at::equal(engine->run(pixels.data())[0], input.relu() * 3));
+}
+
+TEST_CASE("constants of the code follow the network to the GPU, also after it ran on the CPU", "[gpu]") {
+  c10::Device device(c10::kCPU);
+  try {
+    device = tensor::device_from_text("cuda");
+  } catch (const UsageError& error) {
+    std::cout << "SKIPPED: " << error.what() << std::endl;
+    return;
+  }
+  const torch::jit::Module module = net_with_constant();
+  const std::vector<uint8_t> pixels = noise(1);
+  const auto run_on = [&](const c10::Device& where) {
+    return engine::make_torch_engine(module, "forward", options_of(1, where))->run(pixels.data())[0].to(at::kCPU);
+  };
+  const at::Tensor on_cpu = run_on(at::kCPU);
+  CHECK(at::allclose(run_on(device), on_cpu));
+  CHECK(at::equal(run_on(at::kCPU), on_cpu));
+}
+
+TEST_CASE("the GPU in bf16 gives float32 outputs near those of float32", "[gpu]") {
+  engine::EngineOptions options = options_of(4, at::kCPU);
+  try {
+    options.device = tensor::device_from_text("cuda");
+  } catch (const UsageError& error) {
+    std::cout << "SKIPPED: " << error.what() << std::endl;
+    return;
+  }
+  const torch::jit::Module body = graph::extract(test::small_net(), {"mixed_2"});
+  const std::vector<uint8_t> pixels = noise(4);
+  const at::Tensor f32 = engine::make_torch_engine(body, "forward", options)->run(pixels.data())[0];
+  options.precision = tensor::Precision::kBfloat16;
+  const at::Tensor bf16 = engine::make_torch_engine(body, "forward", options)->run(pixels.data())[0];
+  CHECK(bf16.scalar_type() == at::kFloat);
+  CHECK(tensor::relative_difference(bf16, f32) > 1e-5);
+  CHECK(tensor::relative_difference(bf16, f32) < 3e-2);
 }
 
 TEST_CASE("the GPU gives what the CPU gives, to the precision of its convolutions", "[gpu]") {

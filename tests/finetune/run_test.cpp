@@ -9,7 +9,7 @@
 #include <sstream>
 
 #include "base/errors.h"
-#include "finetune/example_run.h"
+#include "finetune/bench.h"
 #include "finetune/forward_pass.h"
 #include "finetune/trainees.h"
 #include "graph/surgery.h"
@@ -20,24 +20,9 @@
 
 using namespace engraft;
 
-namespace {
+using test::Bench;
 
-struct Bench {
-  test::TempFolder folder;
-  finetune::TrainOptions options;
-  Bench() {
-    test::draw_run_pictures(folder / "data");
-    test::save_small_net(folder.path());
-    options = test::example_run(folder.path());
-  }
-  io::Json train(const std::string& out) {
-    SilentReporter silent;
-    return io::parse_json(finetune::run_training(options, folder / out, io::Json::object(), silent).result_json, out);
-  }
-  std::string bytes(const std::string& out, const std::string& name) const {
-    return io::read_file(folder / out + "/" + name);
-  }
-};
+namespace {
 
 std::map<std::string, at::Tensor> tensors_of(const torch::jit::Module& module) {
   std::map<std::string, at::Tensor> out;
@@ -147,82 +132,6 @@ TEST_CASE("bad pictures are named; with skip_bad the run goes on without them", 
     test::put_file(picture.path().string(), "no picture");
   }
   CHECK_THROWS_WITH(bench.train("empty"), Catch::Contains("class 'red': no readable training picture is left"));
-}
-
-namespace {
-
-/// Keeps what it is told.
-struct Recorder : SilentReporter {
-  std::string told;
-  void note(const std::string& line) override { told += line + "\n"; }
-  void warn(const std::string& line) override { told += "warning: " + line + "\n"; }
-};
-
-}  // namespace
-
-TEST_CASE("with the cache in memory, on disk, found on disk, or off, the bytes are the same", "[module]") {
-  // Cuts that go down, up again, and to the pictures themselves; dropout, norms, a ragged last batch.
-  const std::vector<std::vector<std::string>> plans = {
-      {"unfreeze=mixed_2,epochs=2,learning_rate=0.01", "unfreeze=mixed_1,epochs=2,optimizer=sgd,learning_rate=0.01"},
-      {"unfreeze=mixed_1,epochs=1,learning_rate=0.01", "unfreeze=mixed_2,epochs=2,learning_rate=0.01"},
-      {"unfreeze=mixed_2,epochs=1,learning_rate=0.01", "unfreeze=all,epochs=1,learning_rate=0.001",
-       "unfreeze=mixed_2,epochs=1,learning_rate=0.01"}};
-  for (const auto& plan : plans) {
-    for (const int64_t head_epochs : {3, 0}) {
-      INFO(plan.front() << ", then " << plan.back() << ", head epochs " << head_epochs);
-      Bench bench;
-      bench.options.stage = plan;
-      bench.options.epochs = head_epochs;
-      bench.options.skip_bad = true;
-      test::put_file(bench.folder / "data/train/red/3.png", "no picture");
-      const auto train = [&](const std::string& mode, const std::string& out) {
-        bench.options.cache.cache = mode;
-        Recorder recorder;
-        finetune::run_training(bench.options, bench.folder / out, io::Json::object(), recorder);
-        return recorder.told;
-      };
-      CHECK(train("off", "off").find("the trunk runs in every epoch") != std::string::npos);
-      CHECK(train("memory", "memory").find("in memory") != std::string::npos);
-      CHECK(train("disk", "disk").find("found on disk") == std::string::npos);
-      CHECK(train("disk", "again").find("found on disk") != std::string::npos);
-      for (const char* out : {"memory", "disk", "again"}) {
-        for (const char* name : {"model.pt", "metrics.jsonl", "predictions.csv", "skipped.csv"}) {
-          INFO(out << "/" << name);
-          CHECK(bench.bytes(out, name) == bench.bytes("off", name));
-        }
-      }
-    }
-  }
-}
-
-TEST_CASE("a cache is not taken for other data, weights, preprocessing or batches", "[module]") {
-  Bench bench;
-  bench.options.stage = {"unfreeze=mixed_2,epochs=1,learning_rate=0.01"};
-  bench.options.cache.cache = "disk";
-  int64_t runs = 0;
-  const auto finds = [&] {
-    Recorder recorder;
-    finetune::run_training(bench.options, bench.folder / std::to_string(runs++), io::Json::object(), recorder);
-    return recorder.told.find("found on disk") != std::string::npos;
-  };
-  CHECK_FALSE(finds());
-  CHECK(finds());
-  bench.options.seed = 7;  // decides nothing that is cached
-  CHECK(finds());
-  bench.options.data.batch = 9;
-  CHECK_FALSE(finds());
-  bench.options.data.batch = 8;
-  bench.options.preprocessing.mean = std::array<double, 3>{0.4, 0.5, 0.5};
-  CHECK_FALSE(finds());
-  bench.options.preprocessing.mean.reset();
-  CHECK(finds());
-  const std::string picture = bench.folder / "data/train/red/0.png";
-  const std::string other = io::read_file(bench.folder / "data/train/red/1.png");
-  test::put_file(picture, other);
-  CHECK_FALSE(finds());
-  std::filesystem::create_directories(bench.folder / "other");
-  bench.options.backbone = test::save_small_net(bench.folder / "other", 32, 2);
-  CHECK_FALSE(finds());
 }
 
 TEST_CASE("a frozen norm that stood in train mode while weights moved fails the proof", "[module]") {

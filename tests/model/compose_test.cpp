@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 
 #include "base/errors.h"
+#include "base/text.h"
 #include "graph/surgery.h"
 #include "io/atomic_file.h"
 #include "io/digest.h"
@@ -79,13 +80,73 @@ TEST_CASE("a single logit gives one score", "[module]") {
   test::TempFolder folder;
   model::GraftSpec spec = make_spec(folder.path());
   spec.classes = {"ants", "bees"};
-  spec.loss = model::Loss::kSigmoid;
+  spec.target = Target::kSigmoid;
   io::write_file(folder / "model.pt", model::compose_model(spec, make_head(1)));
   model::Artifact artifact = model::load_artifact(folder / "model.pt", false);
   c10::NoGradGuard no_grad;
   const at::Tensor scores =
       artifact.module.get_method("from_pixels")({at::zeros({1, 32, 32, 3}, at::kByte)}).toTensor();
   CHECK(scores.sizes() == at::IntArrayRef({1, 1}));
+}
+
+TEST_CASE("a multi-label model scores each class by itself", "[module]") {
+  test::TempFolder folder;
+  model::GraftSpec spec = make_spec(folder.path());
+  spec.target = Target::kMultiLabel;
+  io::write_file(folder / "model.pt", model::compose_model(spec, make_head(3)));
+  model::Artifact artifact = model::load_artifact(folder / "model.pt", false);
+  CHECK(artifact.target == Target::kMultiLabel);
+  c10::NoGradGuard no_grad;
+  const at::Tensor pixels = at::randint(0, 256, {2, 32, 32, 3}, at::kByte);
+  const at::Tensor logits = artifact.module.forward({artifact.module.get_method("normalise")({pixels})}).toTensor();
+  CHECK(at::equal(artifact.module.get_method("from_pixels")({pixels}).toTensor(), logits.sigmoid()));
+}
+
+TEST_CASE("a regression model gives numbers in the units of its labels", "[module]") {
+  test::TempFolder folder;
+  model::GraftSpec spec = make_spec(folder.path());
+  spec.target = Target::kRegression;
+  spec.classes.clear();
+  spec.scale = {1000.25, 50.5};  // float32 has both
+  const model::Head head = make_head(1);
+  io::write_file(folder / "model.pt", model::compose_model(spec, head));
+  model::Artifact artifact = model::load_artifact(folder / "model.pt", false);
+  CHECK(artifact.target == Target::kRegression);
+  CHECK(artifact.scale.mean == 1000.25);
+  CHECK(artifact.scale.std == 50.5);
+  c10::NoGradGuard no_grad;
+  const torch::jit::Module body = graph::extract(model::load_script(spec.backbone_path, false).module, {"mixed_2"});
+  const at::Tensor pixels = at::randint(0, 256, {2, 32, 32, 3}, at::kByte);
+  const at::Tensor x = artifact.module.get_method("normalise")({pixels}).toTensor();
+  torch::jit::Module memory = body;
+  const at::Tensor standardised = head.forward(model::pooled(memory.forward({x}).toTensor(), model::Pool::kAverage));
+  const at::Tensor expected = standardised * 50.5f + 1000.25f;
+  CHECK(at::equal(artifact.module.forward({x}).toTensor(), expected));
+  CHECK(at::equal(artifact.module.get_method("from_pixels")({pixels}).toTensor(), expected));
+}
+
+TEST_CASE("an engraft.json that does not fit its model is refused", "[module]") {
+  struct Case {
+    const char* from;
+    const char* to;
+    const char* message;
+  };
+  test::TempFolder folder;
+  model::GraftSpec spec = make_spec(folder.path());
+  spec.target = Target::kRegression;
+  spec.classes.clear();
+  spec.scale = {3, 2};
+  io::write_file(folder / "model.pt", model::compose_model(spec, make_head(1)));
+  const model::Script script = model::load_script(folder / "model.pt", false);
+  for (const Case& c :
+       {Case{"\"regression\"", "\"ranking\"", "loss 'ranking' is none that this program knows"},
+        Case{"\"regression\"", "\"sigmoid\"", "0 classes for 1 logits"},
+        Case{"\"std\": 2.0", "\"std\": 0.0", "expected a std above 0"}, Case{"\"target\"", "\"aim\"", "target"}}) {
+    INFO(c.to);
+    REQUIRE(script.archive_json.find(c.from) != std::string::npos);
+    script.module.save(folder / "changed.pt", {{"engraft.json", text::replace_all(script.archive_json, c.from, c.to)}});
+    CHECK_THROWS_WITH(model::load_artifact(folder / "changed.pt", false), Catch::Contains(c.message));
+  }
 }
 
 TEST_CASE("what is not a model, and a model whose weights were changed, are refused", "[module]") {

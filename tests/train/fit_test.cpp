@@ -1,7 +1,9 @@
 #include "train/fit.h"
 
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "small.h"
 #include "train/average.h"
@@ -15,13 +17,19 @@ namespace {
 
 void ignore(const train::EpochRecord&) {}
 
+std::vector<int64_t> in_order(int64_t n) {
+  std::vector<int64_t> order(static_cast<size_t>(n));
+  std::iota(order.begin(), order.end(), 0);
+  return order;
+}
+
 struct Outcome {
   train::FitResult result;
   std::string digest;
 };
 
 Outcome learn(const train::FitOptions& options, bool mixes = false) {
-  Perceptron net(options.sigmoid ? 1 : 2);
+  Perceptron net(outputs_of(options.target, 2));
   Rows train = xor_rows(1), val = xor_rows(9);
   train.mixes = mixes;
   SilentReporter silent;
@@ -32,6 +40,25 @@ Outcome learn(const train::FitOptions& options, bool mixes = false) {
   CHECK_FALSE(net.training);
   out.digest = tensor::digest(net.state());
   return out;
+}
+
+/// The corners of XOR with two labels each: whether their signs differ, and whether one of them is positive.
+Rows xor_or_rows(uint64_t seed) {
+  train::TrainBatch all;
+  Rows rows = xor_rows(seed);
+  rows.start(in_order(rows.rows()), 0, rows.rows());
+  rows.next(all);
+  const at::Tensor differ = all.labels, is_any = all.inputs.gt(0).any(1);
+  return {all.inputs, at::stack({differ.to(at::kFloat), is_any.to(at::kFloat)}, 1)};
+}
+
+/// The product of the coordinates of XOR's noisy corners.
+Rows product_rows(uint64_t seed) {
+  train::TrainBatch all;
+  Rows rows = xor_rows(seed);
+  rows.start(in_order(rows.rows()), 0, rows.rows());
+  rows.next(all);
+  return {all.inputs, all.inputs.prod(1, /*keepdim=*/true)};
 }
 
 train::FitOptions xor_options(const std::string& optimizer, double rate, int64_t epochs = 40) {
@@ -55,9 +82,9 @@ TEST_CASE("every optimiser learns XOR", "[unit]") {
     for (const bool sigmoid : {false, true}) {
       INFO(row.optimizer << (sigmoid ? " sigmoid" : " softmax"));
       train::FitOptions options = xor_options(row.optimizer, row.rate);
-      options.sigmoid = sigmoid;
+      options.target = sigmoid ? Target::kSigmoid : Target::kSoftmax;
       const auto fitted = learn(options).result;
-      CHECK(fitted.epochs[fitted.best].val_top1 == 1.0);
+      CHECK(fitted.epochs[fitted.best].val_merit == 1.0);
       CHECK(fitted.epochs.back().train_loss < 0.5 * fitted.epochs.front().train_loss);
     }
   }
@@ -77,8 +104,45 @@ TEST_CASE("XOR is learned with every setting, together and apart", "[unit]") {
     all.schedule.shape = shape;
     all.schedule.step_every = 100;
     const auto fitted = learn(all, /*mixes=*/true).result;
-    CHECK(fitted.epochs[fitted.best].val_top1 == 1.0);
+    CHECK(fitted.epochs[fitted.best].val_merit == 1.0);
   }
+}
+
+TEST_CASE("two labels are learned at once, and the best epoch is that of the highest mean average precision",
+          "[unit]") {
+  train::FitOptions options = xor_options("adamw", 0.02);
+  options.target = Target::kMultiLabel;
+  options.class_weights = {1, 2};
+  Perceptron net(2);
+  Rows train = xor_or_rows(1), val = xor_or_rows(9);
+  SilentReporter silent;
+  const auto fitted = fit(net, train, val, options, silent, {ignore});
+  const train::EpochRecord& best = fitted.epochs[fitted.best];
+  REQUIRE(best.val_metrics.size() == 3);
+  CHECK(best.val_metrics[0].name == "mean_average_precision");
+  CHECK(best.val_metrics[0].value == best.val_merit);
+  CHECK(best.val_merit == 1.0);
+  CHECK(fitted.epochs.back().val_metrics[2].value == 1.0);  // every row exact
+  CHECK(fitted.epochs.back().train_right > 0.9);
+  for (const train::EpochRecord& other : fitted.epochs) CHECK(other.val_merit <= best.val_merit);
+}
+
+TEST_CASE("a number is learned, told in its own units, and the best epoch is that of the lowest loss", "[unit]") {
+  train::FitOptions options = xor_options("adamw", 0.02, 100);
+  options.target = Target::kRegression;
+  options.scale = {1000, 50};
+  Perceptron net(1, /*dropout=*/0);
+  Rows train = product_rows(1), val = product_rows(9);
+  SilentReporter silent;
+  const auto fitted = fit(net, train, val, options, silent, {ignore});
+  const train::EpochRecord& best = fitted.epochs[fitted.best];
+  for (const train::EpochRecord& other : fitted.epochs) CHECK(best.val_loss <= other.val_loss);
+  REQUIRE(best.val_metrics.size() == 3);
+  CHECK(best.val_metrics[1].name == "rmse");
+  // The loss is in standard deviations, the error in the units of the numbers, both of float32 near 1000.
+  CHECK(best.val_metrics[1].value == Approx(50 * std::sqrt(best.val_loss)).epsilon(1e-6));
+  CHECK(best.val_metrics[2].value > 0.9);  // r2: XOR itself is known, its noise is not learned in full
+  CHECK(best.train_right == 0);
 }
 
 TEST_CASE("the same seed gives the same bits, another seed others", "[unit]") {
@@ -97,14 +161,14 @@ TEST_CASE("the best epoch is by top1, then loss, then the earlier, and its weigh
     for (size_t i = 0; i < fitted.epochs.size(); ++i) {
       const auto& best = fitted.epochs[fitted.best];
       const auto& other = fitted.epochs[i];
-      CHECK(other.val_top1 <= best.val_top1);
-      if (other.val_top1 == best.val_top1) CHECK((other.val_loss > best.val_loss || i >= fitted.best));
+      CHECK(other.val_merit <= best.val_merit);
+      if (other.val_merit == best.val_merit) CHECK((other.val_loss > best.val_loss || i >= fitted.best));
     }
     Perceptron net(2);
     tensor::restore(fitted.best_state, net.state());
     Rows val = xor_rows(9);
     const auto outputs = train::infer(net, val, 7);
-    const auto judged = stats::classify(outputs.logits, outputs.width, outputs.labels);
+    const auto judged = stats::judge({Target::kSoftmax, outputs.logits, outputs.width, outputs.labels, {}, {}});
     CHECK(judged.loss == Approx(fitted.epochs[fitted.best].val_loss).epsilon(1e-6));  // other batches, other rounding
   }
 }
@@ -129,8 +193,8 @@ TEST_CASE("an epoch is a permutation, another one each time; sources hear its nu
 
 TEST_CASE("training stops after so many epochs without a better one", "[unit]") {
   train::EpochRecord good, bad;
-  good.val_top1 = 0.9;
-  bad.val_top1 = 0.8;
+  good.val_merit = 0.9;
+  bad.val_merit = 0.8;
   CHECK_FALSE(train::is_out_of_patience({}, 1));
   CHECK_FALSE(train::is_out_of_patience({good, bad, bad}, 0));
   CHECK_FALSE(train::is_out_of_patience({good, bad, bad}, 3));

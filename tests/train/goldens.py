@@ -26,6 +26,10 @@ BINARY_LOGITS = [[1.5], [-0.5], [0.25], [-2.0], [0.0]]
 BINARY_LABELS = [1, 0, 0, 1, 1]
 BINARY_OTHER = [0, 0, 1, 1, 0]
 BINARY_WEIGHTS = [0.5, 3.0]
+HOLDS = [[1, 0, 1], [0, 0, 0], [1, 1, 1], [0, 1, 0], [0, 0, 1]]
+OTHER_HOLDS = [[0, 0, 1], [1, 0, 0], [0, 1, 1], [0, 0, 0], [1, 1, 1]]
+NUMBERS = [[0.5], [-1.5], [0.0], [2.0], [-0.25]]
+OTHER_NUMBERS = [[-0.5], [1.0], [0.75], [0.0], [1.25]]
 PLATEAU_LOSSES = [1.0, 0.9, 0.95, 0.9, 0.90001, 0.8999, 0.7, 0.71, 0.72, 0.73, 0.74, 0.75, 0.76, 0.69999, 0.8]
 
 
@@ -86,6 +90,44 @@ def sigmoid_losses():
         value = loss(z.squeeze(1))
         value.backward()
         put("kSigmoid" + camel(name), [value.item(), *z.grad.flatten().tolist()])
+
+
+def multi_label_losses():
+    labels, other, shares = (torch.tensor(t, dtype=torch.float) for t in (HOLDS, OTHER_HOLDS, SHARES))
+    weights = torch.tensor(CLASS_WEIGHTS)
+    shares = shares[:, None]
+    bce = F.binary_cross_entropy_with_logits
+
+    def mixed(z):
+        one, two = (bce(z, t, pos_weight=weights, reduction="none") for t in (labels, other))
+        return (shares * one + (1 - shares) * two).mean()
+
+    cases = {
+        "plain": lambda z: bce(z, labels),
+        "smoothed": lambda z: bce(z, labels * 0.8 + 0.1),
+        "weighted": lambda z: bce(z, labels, pos_weight=weights),
+        "mixed_weighted": mixed,
+    }
+    for name, loss in cases.items():
+        z = torch.tensor(LOGITS, requires_grad=True)
+        value = loss(z)
+        value.backward()
+        put("kMultiLabel" + camel(name), [value.item(), *z.grad.flatten().tolist()])
+
+
+def regression_losses():
+    labels, other, shares = (torch.tensor(t) for t in (NUMBERS, OTHER_NUMBERS, SHARES))
+    shares = shares[:, None]
+
+    def mixed(z):
+        one, two = (F.mse_loss(z, t, reduction="none") for t in (labels, other))
+        return (shares * one + (1 - shares) * two).mean()
+
+    for name, loss in {"plain": lambda z: F.mse_loss(z, labels), "mixed": mixed}.items():
+        z = torch.tensor(BINARY_LOGITS, requires_grad=True)
+        value = loss(z)
+        value.backward()
+        put("kRegression" + camel(name), [value.item(), *z.grad.flatten().tolist()])
 
 
 def rates(make, steps):
@@ -209,7 +251,8 @@ def main():
     print("// The problems.")
     for name, values in (("kInputs", INPUTS), ("kShares", SHARES), ("kClassWeights", CLASS_WEIGHTS), ("kWeight", WEIGHT),
                          ("kBias", BIAS), ("kLogits", LOGITS), ("kBinaryLogits", BINARY_LOGITS),
-                         ("kBinaryWeights", BINARY_WEIGHTS), ("kPlateauLosses", PLATEAU_LOSSES)):
+                         ("kBinaryWeights", BINARY_WEIGHTS), ("kHolds", HOLDS), ("kOtherHolds", OTHER_HOLDS),
+                         ("kNumbers", NUMBERS), ("kOtherNumbers", OTHER_NUMBERS), ("kPlateauLosses", PLATEAU_LOSSES)):
         put(name, values)
     for name, values in (("kLabels", LABELS), ("kOtherLabels", OTHER_LABELS), ("kBinaryLabels", BINARY_LABELS),
                          ("kBinaryOther", BINARY_OTHER)):
@@ -217,6 +260,8 @@ def main():
     print("\n// What they give.")
     losses()
     sigmoid_losses()
+    multi_label_losses()
+    regression_losses()
     schedules()
     optimizers()
     whole_loop()

@@ -19,9 +19,19 @@ train::TrainBatch batch_of(const std::vector<int64_t>& labels, const std::vector
   return batch;
 }
 
+/// Labels of multi-label and regression, [5, …].
+train::TrainBatch numbers_of(const std::vector<double>& values, const std::vector<double>& other) {
+  train::TrainBatch batch;
+  batch.labels = small::tensor_of(values, {5, -1});
+  if (other.empty()) return batch;
+  batch.other_labels = small::tensor_of(other, {5, -1});
+  batch.shares = small::tensor_of(goldens::kShares, {5});
+  return batch;
+}
+
 /// The loss and its gradient by the logits.
 std::vector<double> value_and_gradient(const train::TrainBatch& batch, const train::LossOptions& options) {
-  const std::vector<double>& values = options.sigmoid ? goldens::kBinaryLogits : goldens::kLogits;
+  const std::vector<double>& values = outputs_of(options.target, 3) == 1 ? goldens::kBinaryLogits : goldens::kLogits;
   const at::Tensor logits = small::tensor_of(values, {5, -1}).set_requires_grad(true);
   const at::Tensor loss = loss_of(logits, batch, options);
   loss.backward();
@@ -40,13 +50,16 @@ TEST_CASE("softmax losses and their gradients are PyTorch's", "[unit]") {
     const std::vector<double>& golden;
   };
   const std::vector<Row> rows = {
-      {"plain", false, {false, 0, {}}, goldens::kSoftmaxPlain},
-      {"smoothed", false, {false, 0.1, {}}, goldens::kSoftmaxSmoothed},
-      {"weighted", false, {false, 0, goldens::kClassWeights}, goldens::kSoftmaxWeighted},
-      {"weighted and smoothed", false, {false, 0.1, goldens::kClassWeights}, goldens::kSoftmaxWeightedSmoothed},
-      {"mixed", true, {false, 0, {}}, goldens::kSoftmaxMixed},
-      {"mixed and smoothed", true, {false, 0.1, {}}, goldens::kSoftmaxMixedSmoothed},
-      {"mixed and weighted", true, {false, 0, goldens::kClassWeights}, goldens::kSoftmaxMixedWeighted},
+      {"plain", false, {Target::kSoftmax, 0, {}}, goldens::kSoftmaxPlain},
+      {"smoothed", false, {Target::kSoftmax, 0.1, {}}, goldens::kSoftmaxSmoothed},
+      {"weighted", false, {Target::kSoftmax, 0, goldens::kClassWeights}, goldens::kSoftmaxWeighted},
+      {"weighted and smoothed",
+       false,
+       {Target::kSoftmax, 0.1, goldens::kClassWeights},
+       goldens::kSoftmaxWeightedSmoothed},
+      {"mixed", true, {Target::kSoftmax, 0, {}}, goldens::kSoftmaxMixed},
+      {"mixed and smoothed", true, {Target::kSoftmax, 0.1, {}}, goldens::kSoftmaxMixedSmoothed},
+      {"mixed and weighted", true, {Target::kSoftmax, 0, goldens::kClassWeights}, goldens::kSoftmaxMixedWeighted},
   };
   for (const Row& row : rows) {
     INFO(row.name);
@@ -58,32 +71,63 @@ TEST_CASE("softmax losses and their gradients are PyTorch's", "[unit]") {
 TEST_CASE("sigmoid losses and their gradients are PyTorch's", "[unit]") {
   const auto plain = batch_of(goldens::kBinaryLabels, {});
   const auto mixed = batch_of(goldens::kBinaryLabels, goldens::kBinaryOther);
-  CHECK(small::furthest(value_and_gradient(plain, {true, 0, {}}), goldens::kSigmoidPlain) < kRounding);
-  CHECK(small::furthest(value_and_gradient(plain, {true, 0.2, {}}), goldens::kSigmoidSmoothed) < kRounding);
-  CHECK(small::furthest(value_and_gradient(plain, {true, 0, goldens::kBinaryWeights}), goldens::kSigmoidWeighted) <
+  CHECK(small::furthest(value_and_gradient(plain, {Target::kSigmoid, 0, {}}), goldens::kSigmoidPlain) < kRounding);
+  CHECK(small::furthest(value_and_gradient(plain, {Target::kSigmoid, 0.2, {}}), goldens::kSigmoidSmoothed) < kRounding);
+  CHECK(small::furthest(value_and_gradient(plain, {Target::kSigmoid, 0, goldens::kBinaryWeights}),
+                        goldens::kSigmoidWeighted) < kRounding);
+  CHECK(small::furthest(value_and_gradient(mixed, {Target::kSigmoid, 0, {}}), goldens::kSigmoidMixed) < kRounding);
+}
+
+TEST_CASE("multi-label losses and their gradients are PyTorch's", "[unit]") {
+  constexpr Target kTarget = Target::kMultiLabel;
+  const auto plain = numbers_of(goldens::kHolds, {});
+  const auto mixed = numbers_of(goldens::kHolds, goldens::kOtherHolds);
+  const std::vector<double>& weights = goldens::kClassWeights;
+  CHECK(small::furthest(value_and_gradient(plain, {kTarget, 0, {}}), goldens::kMultiLabelPlain) < kRounding);
+  CHECK(small::furthest(value_and_gradient(plain, {kTarget, 0.2, {}}), goldens::kMultiLabelSmoothed) < kRounding);
+  CHECK(small::furthest(value_and_gradient(plain, {kTarget, 0, weights}), goldens::kMultiLabelWeighted) < kRounding);
+  CHECK(small::furthest(value_and_gradient(mixed, {kTarget, 0, weights}), goldens::kMultiLabelMixedWeighted) <
         kRounding);
-  CHECK(small::furthest(value_and_gradient(mixed, {true, 0, {}}), goldens::kSigmoidMixed) < kRounding);
+}
+
+TEST_CASE("regression's loss and its gradient are PyTorch's", "[unit]") {
+  constexpr Target kTarget = Target::kRegression;
+  const auto plain = numbers_of(goldens::kNumbers, {});
+  const auto mixed = numbers_of(goldens::kNumbers, goldens::kOtherNumbers);
+  // Squared errors up to 16: their units in the last place are that much larger.
+  CHECK(small::furthest(value_and_gradient(plain, {kTarget, 0, {}}), goldens::kRegressionPlain) < 2 * kRounding);
+  CHECK(small::furthest(value_and_gradient(mixed, {kTarget, 0, {}}), goldens::kRegressionMixed) < 2 * kRounding);
+  CHECK_THROWS_WITH(value_and_gradient(plain, {kTarget, 0.1, {}}), Catch::Contains("regression has no classes"));
+  CHECK_THROWS_WITH(value_and_gradient(plain, {kTarget, 0, {1}}), Catch::Contains("regression has no classes"));
 }
 
 TEST_CASE("a batch of rows without a weight has a loss of 0 and no gradient", "[unit]") {
   const auto batch = batch_of({0, 0, 0, 0, 0}, {});
-  for (const double value : value_and_gradient(batch, {false, 0, {0, 1, 1}})) CHECK(value == 0);
+  for (const double value : value_and_gradient(batch, {Target::kSoftmax, 0, {0, 1, 1}})) CHECK(value == 0);
 }
 
 TEST_CASE("another number of class weights is refused", "[unit]") {
   const auto batch = batch_of(goldens::kLabels, {});
-  CHECK_THROWS_WITH(value_and_gradient(batch, {false, 0, {1, 1}}),
+  CHECK_THROWS_WITH(value_and_gradient(batch, {Target::kSoftmax, 0, {1, 1}}),
                     Catch::Contains("expected 3") && Catch::Contains("found 2"));
-  CHECK_THROWS_AS(value_and_gradient(batch_of(goldens::kBinaryLabels, {}), {true, 0, {1, 1, 1}}), UsageError);
+  CHECK_THROWS_AS(value_and_gradient(batch_of(goldens::kBinaryLabels, {}), {Target::kSigmoid, 0, {1, 1, 1}}),
+                  UsageError);
 }
 
 TEST_CASE("rows are counted right by their label, mixed ones by the larger share", "[unit]") {
   // The highest logits are of classes 0 1 2 0 2.
   const at::Tensor logits = small::tensor_of(goldens::kLogits, {5, 3});
-  CHECK(train::count_right(logits, batch_of({0, 1, 2, 1, 2}, {})) == 4);
+  CHECK(train::count_right(logits, batch_of({0, 1, 2, 1, 2}, {}), Target::kSoftmax) == 4);
   // Shares 0.75 0.5 1 0.125 0.25: the first three count by their label, the others by the other.
-  CHECK(train::count_right(logits, batch_of({0, 1, 2, 1, 1}, {1, 0, 0, 0, 2})) == 5);
-  CHECK(train::count_right(logits, batch_of({1, 0, 0, 0, 2}, {0, 1, 2, 1, 1})) == 0);
+  CHECK(train::count_right(logits, batch_of({0, 1, 2, 1, 1}, {1, 0, 0, 0, 2}), Target::kSoftmax) == 5);
+  CHECK(train::count_right(logits, batch_of({1, 0, 0, 0, 2}, {0, 1, 2, 1, 1}), Target::kSoftmax) == 0);
   const at::Tensor single = small::tensor_of(goldens::kBinaryLogits, {5, 1});  // signs + - + - 0
-  CHECK(train::count_right(single, batch_of({1, 0, 1, 0, 0}, {})) == 5);
+  CHECK(train::count_right(single, batch_of({1, 0, 1, 0, 0}, {}), Target::kSigmoid) == 5);
+
+  // The classes at or above 0 are 0 2, 0 1, 1 2, 0 2, 0 1 2.
+  const std::vector<double> holds = {1, 0, 1, 1, 1, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
+  CHECK(train::count_right(logits, numbers_of(holds, {}), Target::kMultiLabel) == 4);
+  const std::vector<double> none(15, 0);
+  CHECK(train::count_right(logits, numbers_of(holds, none), Target::kMultiLabel) == 3);
+  CHECK(train::count_right(single, numbers_of(goldens::kNumbers, {}), Target::kRegression) == 0);
 }

@@ -117,7 +117,7 @@ struct End {
   explicit End(Perceptron& net, const train::FitResult& result)
       : weights(tensor::digest(net.state())), best_state(tensor::digest(result.best_state)), best(result.best) {
     for (const train::EpochRecord& e : result.epochs) {
-      told.insert(told.end(), {e.learning_rate, e.train_loss, e.train_top1, e.val_loss, e.val_top1});
+      told.insert(told.end(), {e.learning_rate, e.train_loss, e.train_right, e.val_loss, e.val_merit});
       for (const train::UpdateSize& update : e.updates) told.insert(told.end(), {update.ratio, update.still});
     }
   }
@@ -211,6 +211,7 @@ TEST_CASE("a training that is stopped within an update goes on from before it, t
       try {
         fit(net, train, val, options_of(one), silent, {ignore, &last});
         CHECK(at > static_cast<int64_t>(expected.told.size() / 13) * 3);  // it was done before
+        continue;                                                         // and nothing was due
       } catch (const Stopped&) {
       }
       CHECK((trained(one, {ignore, nullptr, &last.kept}) == expected));

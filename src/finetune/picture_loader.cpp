@@ -1,0 +1,96 @@
+#include "finetune/picture_loader.h"
+
+#include <algorithm>
+#include <deque>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "image/transform.h"
+#include "io/atomic_file.h"
+
+namespace engraft::finetune {
+
+namespace {
+
+using SharedPicture = std::shared_ptr<const image::Picture>;
+
+/// The last few pictures that were decoded, for threads that want views of the same one: the first to ask decodes, the
+/// others wait for it.
+class DecodedPictures {
+ public:
+  explicit DecodedPictures(size_t capacity) : capacity_(capacity) {}
+
+  /// What `decode` gives or throws.
+  template <class Decode>
+  SharedPicture get(int64_t row, const Decode& decode) {
+    std::promise<SharedPicture> promise;
+    {
+      std::unique_lock<std::mutex> lock(mutex_);
+      for (const auto& [known, picture] : recent_) {
+        if (known != row) continue;
+        const std::shared_future<SharedPicture> future = picture;
+        lock.unlock();
+        return future.get();
+      }
+      recent_.emplace_back(row, promise.get_future().share());
+      if (recent_.size() > capacity_) recent_.pop_front();
+    }
+    try {
+      SharedPicture picture = decode();
+      promise.set_value(picture);
+      return picture;
+    } catch (...) {
+      promise.set_exception(std::current_exception());
+      throw;
+    }
+  }
+
+ private:
+  const size_t capacity_;
+  std::mutex mutex_;
+  std::deque<std::pair<int64_t, std::shared_future<SharedPicture>>> recent_;
+};
+
+SharedPicture decode_file(const std::string& file, const image::Preprocessing& preprocessing) {
+  const std::string bytes = io::read_regular_file(file);
+  image::DecodeOptions options;
+  options.exif = preprocessing.exif;
+  return std::make_shared<const image::Picture>(image::decode(image::ByteSpan(bytes), options).picture);
+}
+
+size_t cores() { return std::max(1U, std::thread::hardware_concurrency()); }
+
+}  // namespace
+
+data::LoadFunction picture_loader(const data::Listing& listing, const image::Preprocessing& preprocessing,
+                                  const Views& views) {
+  const auto file_of = [&listing](int64_t row) { return listing.samples[static_cast<size_t>(row)].file; };
+  if (!views.is_random()) {
+    return [file_of, preprocessing](int64_t row, uint8_t* out) {
+      const std::string bytes = io::read_regular_file(file_of(row));
+      image::decode_and_preprocess(image::ByteSpan(bytes), preprocessing, out);
+    };
+  }
+  const auto decoded = std::make_shared<DecodedPictures>(views.count > 1 ? cores() + 1 : 0);
+  return [file_of, preprocessing, views, decoded](int64_t item, uint8_t* out) {
+    const int64_t row = views.row_of(item);
+    const SharedPicture picture = decoded->get(row, [&] { return decode_file(file_of(row), preprocessing); });
+    if (item == row) return image::preprocess(*picture, preprocessing, out);
+    RandomStream stream = views.stream(item);
+    image::augment(*picture, preprocessing, views.augmentation, stream, out);
+  };
+}
+
+data::LoaderOptions picture_loader_options(const image::Preprocessing& preprocessing, int64_t batch_size,
+                                           int64_t loader_threads) {
+  data::LoaderOptions options;
+  options.threads = static_cast<int>(loader_threads > 0 ? loader_threads : static_cast<int64_t>(cores()));
+  options.batch_size = batch_size;
+  options.sample_bytes = static_cast<int64_t>(preprocessing.size_px) * preprocessing.size_px * 3;
+  return options;
+}
+
+}  // namespace engraft::finetune

@@ -1,0 +1,133 @@
+#include "finetune/precision.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/errors.h"
+#include "base/text.h"
+#include "finetune/forward_pass.h"
+#include "tensor/named.h"
+
+namespace engraft::finetune {
+
+namespace {
+
+using tensor::Precision;
+
+/// One batch of the trial's rows, in equal steps: a listing is sorted by class.
+std::vector<int64_t> spread_rows(const PrecisionTrial& trial) {
+  const auto count = static_cast<int64_t>(trial.rows.size());
+  const int64_t wanted = std::min(count, trial.options.batch_size);
+  std::vector<int64_t> rows;
+  for (int64_t i = 0; i < wanted; ++i) rows.push_back(trial.rows[static_cast<size_t>(i * count / wanted)]);
+  return rows;
+}
+
+/// What the network gives for `rows`; nothing where none can be read.
+std::vector<at::Tensor> outputs_in(Precision precision, const PrecisionTrial& trial, const std::vector<int64_t>& rows) {
+  engine::EngineOptions options = trial.options;
+  options.precision = precision;
+  const auto engine = engine::make_torch_engine(trial.module, "forward", options);
+  SilentReporter silent;
+  std::vector<at::Tensor> out;
+  forward_pass(
+      trial.listing, rows, *engine, {trial.loader_threads, "trying bf16"},
+      [&](const std::vector<int64_t>&, const std::vector<at::Tensor>& outputs) { out = outputs; }, silent);
+  return out;
+}
+
+/// The worst of all outputs.
+Drift drift_of_all(const std::vector<at::Tensor>& bf16, const std::vector<at::Tensor>& f32) {
+  Drift worst;
+  for (size_t i = 0; i < f32.size(); ++i) {
+    const Drift drift = drift_of(bf16[i], f32[i]);
+    worst.pictures = drift.pictures;
+    if (!(drift.largest <= worst.largest)) worst.largest = drift.largest;
+    if (!(drift.mean_cosine >= worst.mean_cosine)) worst.mean_cosine = drift.mean_cosine;
+  }
+  return worst;
+}
+
+std::string drift_text(const Drift& drift) {
+  return text::cat("on ", text::count_of(drift.pictures, "picture"), " it differs from f32 by ",
+                   text::fixed(100 * drift.largest, 2), " % of the largest value, cosine ",
+                   text::fixed(drift.mean_cosine, 5));
+}
+
+/// Tries bf16; float32 with the reason where it does not do.
+PrecisionChoice try_bf16(const PrecisionTrial& trial) {
+  PrecisionChoice choice;
+  const std::vector<int64_t> rows = spread_rows(trial);
+  const std::vector<at::Tensor> f32 = outputs_in(Precision::kFloat32, trial, rows);
+  if (f32.empty()) {
+    choice.fallback = "none of the pictures to try it on can be read";
+    return choice;
+  }
+  try {
+    choice.drift = drift_of_all(outputs_in(Precision::kBfloat16, trial, rows), f32);
+  } catch (const ModelError& error) {
+    choice.fallback = error.what();
+    return choice;
+  }
+  if (choice.drift->mean_cosine >= kLeastCosine) {
+    choice.precision = Precision::kBfloat16;
+  } else {
+    choice.fallback = drift_text(*choice.drift) + ", at least " + text::shortest(kLeastCosine) + " is asked for";
+  }
+  return choice;
+}
+
+const char* kind_of(const c10::Device& device) { return device.is_cuda() ? "GPU" : "CPU"; }
+
+}  // namespace
+
+Drift drift_of(const at::Tensor& bf16, const at::Tensor& f32) {
+  const at::Tensor a = bf16.flatten(1).to(at::kDouble), b = f32.flatten(1).to(at::kDouble);  // [B, elements]
+  const at::Tensor lengths = a.norm(2, {1}) * b.norm(2, {1});
+  const at::Tensor cosines = at::where(lengths == 0, at::all(a == b, 1).to(at::kDouble), (a * b).sum(1) / lengths);
+  Drift drift;
+  drift.pictures = f32.size(0);
+  drift.largest = tensor::relative_difference(bf16, f32);
+  drift.mean_cosine = cosines.mean().item<double>();
+  return drift;
+}
+
+PrecisionChoice choose_precision(const std::string& wanted, const PrecisionTrial& trial, Reporter& reporter) {
+  const c10::Device& device = trial.options.device;
+  const std::string unit = tensor::bf16_unit(device);
+  if (tensor::precision_from_text(wanted, device) == Precision::kFloat32) {
+    reporter.note(
+        text::cat("precision: f32", wanted == "auto" ? text::cat("; this ", kind_of(device), " has no bf16") : ""));
+    return {};
+  }
+  if (unit.empty()) {
+    reporter.warn(text::cat("precision: this ", kind_of(device), " has no bf16; in software it is slower than f32"));
+  }
+  PrecisionChoice choice = try_bf16(trial);
+  if (choice.fallback.empty()) {
+    reporter.note(text::cat("precision: bf16 by ", unit.empty() ? "software" : unit, "; ", drift_text(*choice.drift)));
+  } else {
+    reporter.warn("precision: f32, since bf16 does not do for this network: " + choice.fallback);
+  }
+  return choice;
+}
+
+PrecisionChoice choose_judging_precision(const std::string& wanted, const PrecisionTrial& trial, Reporter& reporter) {
+  return wanted == "bf16" ? choose_precision(wanted, trial, reporter) : PrecisionChoice();
+}
+
+void add_to(io::Json& record, const PrecisionChoice& choice) {
+  record["precision"] = tensor::to_text(choice.precision);
+  if (choice.drift) {
+    const auto number = [](double value) { return std::isfinite(value) ? io::Json(value) : io::Json(); };
+    record["drift"] = {{"pictures", choice.drift->pictures},
+                       {"largest", number(choice.drift->largest)},
+                       {"mean_cosine", number(choice.drift->mean_cosine)}};
+  }
+  if (!choice.fallback.empty()) record["precision_fallback"] = choice.fallback;
+}
+
+}  // namespace engraft::finetune

@@ -1,0 +1,136 @@
+#include <array>
+#include <catch2/catch.hpp>
+#include <filesystem>
+
+#include "finetune/bench.h"
+
+using namespace engraft;
+using test::Bench;
+using test::Recorder;
+
+TEST_CASE("with the cache in memory, on disk, found on disk, or off, the bytes are the same", "[module]") {
+  // Cuts that go down, up again, and to the pictures themselves; dropout, norms, a ragged last batch.
+  const std::vector<std::vector<std::string>> plans = {
+      {"unfreeze=mixed_2,epochs=2,learning_rate=0.01", "unfreeze=mixed_1,epochs=2,optimizer=sgd,learning_rate=0.01"},
+      {"unfreeze=mixed_1,epochs=1,learning_rate=0.01", "unfreeze=mixed_2,epochs=2,learning_rate=0.01"},
+      {"unfreeze=mixed_2,epochs=1,learning_rate=0.01", "unfreeze=all,epochs=1,learning_rate=0.001",
+       "unfreeze=mixed_2,epochs=1,learning_rate=0.01"}};
+  for (const auto& plan : plans) {
+    for (const int64_t head_epochs : {3, 0}) {
+      INFO(plan.front() << ", then " << plan.back() << ", head epochs " << head_epochs);
+      Bench bench;
+      bench.options.stage = plan;
+      bench.options.epochs = head_epochs;
+      bench.options.skip_bad = true;
+      test::put_file(bench.folder / "data/train/red/3.png", "no picture");
+      const auto train = [&](const std::string& mode, const std::string& out) {
+        bench.options.cache.cache = mode;
+        Recorder recorder;
+        finetune::run_training(bench.options, bench.folder / out, io::Json::object(), recorder);
+        return recorder.told;
+      };
+      CHECK(train("off", "off").find("the trunk runs in every epoch") != std::string::npos);
+      CHECK(train("memory", "memory").find("in memory") != std::string::npos);
+      CHECK(train("disk", "disk").find("found on disk") == std::string::npos);
+      CHECK(train("disk", "again").find("found on disk") != std::string::npos);
+      for (const char* out : {"memory", "disk", "again"}) {
+        for (const char* name : {"model.pt", "metrics.jsonl", "predictions.csv", "skipped.csv"}) {
+          INFO(out << "/" << name);
+          CHECK(bench.bytes(out, name) == bench.bytes("off", name));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("a cache is not taken for other data, weights, preprocessing or batches", "[module]") {
+  Bench bench;
+  bench.options.stage = {"unfreeze=mixed_2,epochs=1,learning_rate=0.01"};
+  bench.options.cache.cache = "disk";
+  int64_t runs = 0;
+  const auto finds = [&] {
+    Recorder recorder;
+    finetune::run_training(bench.options, bench.folder / std::to_string(runs++), io::Json::object(), recorder);
+    return recorder.told.find("found on disk") != std::string::npos;
+  };
+  CHECK_FALSE(finds());
+  CHECK(finds());
+  bench.options.seed = 7;  // decides nothing that is cached
+  CHECK(finds());
+  bench.options.data.batch = 9;
+  CHECK_FALSE(finds());
+  bench.options.data.batch = 8;
+  bench.options.preprocessing.mean = std::array<double, 3>{0.4, 0.5, 0.5};
+  CHECK_FALSE(finds());
+  bench.options.preprocessing.mean.reset();
+  CHECK(finds());
+  const std::string picture = bench.folder / "data/train/red/0.png";
+  const std::string other = io::read_file(bench.folder / "data/train/red/1.png");
+  test::put_file(picture, other);
+  CHECK_FALSE(finds());
+  std::filesystem::create_directories(bench.folder / "other");
+  bench.options.backbone = test::save_small_net(bench.folder / "other", 32, 2);
+  CHECK_FALSE(finds());
+}
+
+TEST_CASE("cached views are those that are drawn on the fly, to the bit", "[module]") {
+  // Three views, dropout, norms, a ragged last batch, two stages, a bad picture; norms frozen, moving and recalibrated.
+  for (const char* norms : {"frozen", "train", "recalibrate"}) {
+    INFO(norms);
+    Bench bench;
+    bench.options.augment = "practicum";
+    bench.options.views = 3;
+    bench.options.optimizer.norms = norms;
+    bench.options.skip_bad = true;
+    test::put_file(bench.folder / "data/train/red/3.png", "no picture");
+    const auto train = [&](const std::string& mode, const std::string& out) {
+      bench.options.cache.cache = mode;
+      Recorder recorder;
+      finetune::run_training(bench.options, bench.folder / out, io::Json::object(), recorder);
+      return recorder.told;
+    };
+    train("off", "off");
+    CHECK_THAT(train("memory", "memory"), Catch::Contains("3 views of training ones"));
+    train("disk", "disk");
+    CHECK_THAT(train("disk", "again"), Catch::Contains("found on disk"));
+    for (const char* out : {"memory", "disk", "again"}) {
+      for (const char* name : {"model.pt", "metrics.jsonl", "predictions.csv", "skipped.csv"}) {
+        INFO(out << "/" << name);
+        CHECK(bench.bytes(out, name) == bench.bytes("off", name));
+      }
+    }
+    bench.options.augment = "none";
+    bench.options.views.reset();
+    train("memory", "plain");
+    CHECK(bench.bytes("plain", "model.pt") != bench.bytes("memory", "model.pt"));
+  }
+}
+
+TEST_CASE("a cache of views is not taken for other views", "[module]") {
+  Bench bench;
+  bench.options.stage = {"unfreeze=mixed_2,epochs=1,learning_rate=0.01"};
+  bench.options.cache.cache = "disk";
+  bench.options.augment = "flip,shift=0.1";
+  bench.options.views = 2;
+  int64_t runs = 0;
+  const auto finds = [&] {
+    Recorder recorder;
+    finetune::run_training(bench.options, bench.folder / std::to_string(runs++), io::Json::object(), recorder);
+    return recorder.told.find("found on disk") != std::string::npos;
+  };
+  CHECK_FALSE(finds());
+  CHECK(finds());
+  bench.options.augment = "shift=0.1,flip";  // the same, said otherwise
+  CHECK(finds());
+  bench.options.seed = 7;
+  CHECK_FALSE(finds());
+  bench.options.seed = 42;
+  bench.options.views = 3;
+  CHECK_FALSE(finds());
+  bench.options.views = 2;
+  bench.options.augment = "flip,shift=0.2";
+  CHECK_FALSE(finds());
+  bench.options.augment = "none";
+  bench.options.views.reset();
+  CHECK_FALSE(finds());
+}
