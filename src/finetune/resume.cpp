@@ -25,8 +25,6 @@ constexpr const char* kBest = "best/";            // its best epoch
 constexpr const char* kEma = "ema/";              // its moving average
 constexpr const char* kKept = "kept/";            // of the backbone: what earlier stages learned and this one freezes
 
-double interval_for(double cost_s) { return std::min(kMostSeconds, std::max(kLeastSeconds, cost_s / kShareOfTime)); }
-
 io::Json updates_json(const std::vector<train::UpdateSize>& updates) {
   io::Json json = io::Json::array();
   for (const train::UpdateSize& update : updates) json.push_back({update.name, update.ratio, update.still});
@@ -224,7 +222,12 @@ StageCheckpointer::StageCheckpointer(const Setup& setup, const StagePlan& stage,
     bytes += static_cast<double>(item.value.nbytes());
   for (const auto& item : setup.head.parameters()) bytes += static_cast<double>(item.value.nbytes());
   constexpr double kCopies = 4;  // now, best, and two slots of an optimiser
-  interval_s_ = interval_for(kCopies * bytes / kGuessedBytesPerSecond);
+  set_interval(kCopies * bytes / kGuessedBytesPerSecond);
+}
+
+void StageCheckpointer::set_interval(double cost_s) {
+  const double bounded = std::min(kMostSeconds, std::max(kLeastSeconds, cost_s / kShareOfTime));
+  interval_s_ = setup_.options.checkpoint_every.value_or(bounded);
 }
 
 bool StageCheckpointer::is_due() { return since_last_.seconds() >= interval_s_; }
@@ -236,7 +239,7 @@ void StageCheckpointer::save(const train::Progress& progress, train::Trainee& tr
   const Stopwatch cost;
   store::write_checkpoint(folder_.path(), checkpoint_of(progress, trainee, optimizer));
   saved_ = place;
-  interval_s_ = interval_for(cost.seconds());
+  set_interval(cost.seconds());
   since_last_ = Stopwatch();
 }
 

@@ -36,7 +36,8 @@ std::optional<Resumption> read_resumption(const std::string& folder, Setup& setu
 /// Where fit goes on from a checkpoint.
 train::FitStart start_of(const store::Checkpoint& checkpoint);
 
-/// Writes checkpoints of one stage, as often as costs at most 2 % of the time, and at most ten minutes apart.
+/// Writes checkpoints of one stage, as often as costs at most 2 % of the time, and at most ten minutes apart, or as
+/// --checkpoint-every says.
 class StageCheckpointer : public train::Checkpointer {
  public:
   /// All must outlive it. `steps_before`: of earlier stages; `done`: their outcomes.
@@ -49,6 +50,9 @@ class StageCheckpointer : public train::Checkpointer {
                                   const train::Optimizer& optimizer) const;
 
  private:
+  /// The time to the next, by what one costs.
+  void set_interval(double cost_s);
+
   const Setup& setup_;
   const StagePlan& stage_;
   const model::FrozenProof& proof_;

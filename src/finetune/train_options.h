@@ -29,6 +29,7 @@ struct TrainOptions {
   bool skip_bad = false;
   bool resume = false;
   bool find_lr = false;
+  std::optional<double> checkpoint_every;
   int64_t verify_resume = 0;
   std::string augment = "none";
   std::optional<int64_t> views;
@@ -74,6 +75,11 @@ void describe(Visitor& v, TrainOptions& o) {
   v.field("skip_bad", o.skip_bad, "go on without pictures that cannot be read");
   v.field("resume", o.resume,
           "go on with the run in --out where it was cut off, to the same bytes; starts it if it is not there")
+      .not_recorded();
+  v.field("checkpoint_every", o.checkpoint_every,
+          "seconds between checkpoints; default: as often as costs 2 % of the time, and at most 10 minutes apart")
+      .value("S")
+      .at_least(0)
       .not_recorded();
   v.field("verify_resume", o.verify_resume,
           "first replay so many updates, in one go and by a checkpoint on disk, and compare every bit; 0: not")

@@ -156,6 +156,7 @@ class Executioner {
     options_.stage = {"unfreeze=mixed_1,epochs=6,optimizer=sgd,learning_rate=0.01,ema=0.9,accumulate=2",
                       "unfreeze=mixed_2,epochs=6,optimizer=rmsprop,learning_rate=0.001,norms=train,clip_norm=1"};
     options_.compute.threads = 1;
+    options_.checkpoint_every = 0.03;
     const auto begin = std::chrono::steady_clock::now();
     REQUIRE(wait_for(start([&] { train_once(options_, folder_ / "whole"); })) == 0);
     whole_ = std::chrono::steady_clock::now() - begin;
