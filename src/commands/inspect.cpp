@@ -96,7 +96,7 @@ io::Json backbone_json(const InspectOptions& options) {
   for (const at::Tensor& tensor : backbone.module.parameters(true)) parameters += tensor.numel();
   io::Json out = {{"kind", "backbone"},
                   {"file", options.file},
-                  {"bytes", std::filesystem::file_size(options.file)},
+                  {"bytes", backbone.is_new ? 0 : std::filesystem::file_size(options.file)},
                   {"sha256", backbone.sha256},
                   {"parameters", parameters}};
   if (probed) {

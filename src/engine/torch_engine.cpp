@@ -94,6 +94,7 @@ void prepare_module(const torch::jit::Module& module, const c10::Device& device)
   c10::NoGradGuard no_grad;
   const auto move = [&](at::Tensor tensor) {
     at::Tensor moved = tensor.detach().to(device);
+    if (!moved.is_non_overlapping_and_dense()) moved = moved.contiguous();  // fused updates go by address
     if (moved.dim() == 4) moved = moved.contiguous(at::MemoryFormat::ChannelsLast);
     if (!moved.is_same(tensor)) tensor.set_data(moved);
   };

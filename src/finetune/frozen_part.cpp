@@ -1,10 +1,10 @@
 #include "finetune/frozen_part.h"
 
 #include <ATen/ATen.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
@@ -19,13 +19,8 @@ namespace engraft::finetune {
 
 namespace {
 
-constexpr double kShareOfMemory = 0.25;
 constexpr double kBytesPerGib = 1024.0 * 1024.0 * 1024.0;
 constexpr const char* kPictures = "the pictures";
-
-int64_t physical_memory() {
-  return static_cast<int64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<int64_t>(::sysconf(_SC_PAGESIZE));
-}
 
 std::string name_of(const std::string& cut) { return cut.empty() ? kPictures : cut; }
 
@@ -60,9 +55,11 @@ std::vector<int64_t> FrozenPart::all_items() const {
 /// True where no stage before `stage` learns anything below its cut: then the trunk is the file's.
 bool FrozenPart::fits_first_pass(const StagePlan& stage) const {
   if (stage.cut.empty()) return false;  // decoded pictures: a pass of their own costs no network
+  const auto first_learning = [](const StagePlan& one) {
+    return one.freeze.first_learning < 0 ? std::numeric_limits<int64_t>::max() : one.freeze.first_learning;
+  };
   return std::all_of(setup_.stages.begin(), setup_.stages.end(), [&](const StagePlan& earlier) {
-    return earlier.number >= stage.number || earlier.freeze.first_learning < 0 ||
-           earlier.freeze.first_learning >= stage.freeze.first_learning;
+    return earlier.number >= stage.number || earlier.epochs == 0 || first_learning(earlier) >= first_learning(stage);
   });
 }
 
@@ -72,12 +69,21 @@ bool FrozenPart::is_kept(const StagePlan& stage) const {
   return !stage.is_on_features() && !stage.mix.is_on() && place != places_.end() && place->second != Place::kNowhere;
 }
 
+/// Where nothing is frozen below, pictures that every epoch sees in another view are not worth keeping.
+bool FrozenPart::is_used_once(const StagePlan& stage) const {
+  return stage.cut.empty() && setup_.views.count > 1 &&
+         std::all_of(setup_.stages.begin(), setup_.stages.end(), [&](const StagePlan& other) {
+           return other.cut != stage.cut || other.epochs <= setup_.views.count;
+         });
+}
+
 void FrozenPart::decide_places() {
-  const std::string& mode = setup_.options.cache.cache;
-  auto memory_left = static_cast<int64_t>(kShareOfMemory * static_cast<double>(physical_memory()));
-  int64_t device_left = 0;
-  if (setup_.device.is_cuda()) {
-    device_left = static_cast<int64_t>(kShareOfMemory * static_cast<double>(tensor::free_device_bytes(setup_.device)));
+  CachePlaces places(setup_.options.cache.cache, setup_.device, disk_);
+  const StagePlan& first = setup_.stages.front();
+  if (first.is_on_features() && first.epochs > 0) {
+    features_bytes_ = row_count() * setup_.head.options().embedding_dim * static_cast<int64_t>(sizeof(float));
+    features_place_ = places.for_features(features_bytes_);
+    tell_features();
   }
   for (const StagePlan& stage : setup_.stages) {
     if (stage.is_on_features() || stage.epochs == 0) continue;
@@ -86,39 +92,50 @@ void FrozenPart::decide_places() {
     const std::string method = stage.cut.empty() ? "" : graph::split(setup_.body, stage.cut).trunk_method;
     const at::Tensor row = engine::run_grey(setup_.body, method, setup_.engine_options.preprocessing).front();
     const int64_t bytes = row_count() * static_cast<int64_t>(row.nbytes());
-    Place place = Place::kNowhere;
-    const bool is_pictures = stage.cut.empty();
-    if ((mode == "memory" || mode == "auto") && bytes <= device_left) {
-      place = Place::kDevice;
-      device_left -= bytes;
-    } else if (mode == "memory" || (mode == "auto" && bytes <= memory_left)) {
-      place = Place::kMemory;
-      memory_left -= bytes;
-    } else if (mode == "disk" || (mode == "auto" && !is_pictures)) {
-      if (disk_.has_room_for(bytes)) place = Place::kDisk;
-      place = Place::kDisk;
+    if (setup_.options.cache.cache == "auto" && is_used_once(stage)) {
+      places_[stage.cut] = Place::kNowhere;
+      reporter_.note("cache: none; every epoch decodes a view of its own");
+      continue;
     }
-    places_[stage.cut] = place;
+    places_[stage.cut] = places.for_activations(bytes, stage.cut.empty());
     bytes_[stage.cut] = bytes;
-    const std::string size = text::cat("cache: ", name_of(stage.cut), " ", text::shape(row.sizes().slice(1).vec()),
-                                       ", ", count_text(), ", ", text::bytes(static_cast<double>(bytes)));
-    if (place == Place::kMemory) {
-      reporter_.note(size + ", in memory");
-    } else if (place == Place::kDevice) {
-      reporter_.note(size + ", in memory of " + setup_.device.str());
-    } else if (place == Place::kDisk) {
-      reporter_.note(size + ", in " + disk_.folder());
-    } else if (mode == "off") {
-      reporter_.note(size + ": off; the trunk runs in every epoch");
-    } else if (is_pictures) {
-      reporter_.note(size + ": too large for memory; pictures are decoded in every epoch");
-    } else {
-      reporter_.warn(size +
-                     (disk_.folder().empty() ? ": no place for it on disk (give --cache-dir)"
-                                             : ": more than --cache-limit or the disk allow") +
-                     "; the trunk runs in every epoch");
-    }
+    tell_activations(stage.cut, text::shape(row.sizes().slice(1).vec()));
   }
+}
+
+void FrozenPart::tell_features() const {
+  const std::string size =
+      text::cat("features: ", count_text(), ", ", text::bytes(static_cast<double>(features_bytes_)));
+  if (features_place_ == Place::kMemory) {
+    reporter_.note(size + ", in memory");
+  } else if (features_place_ == Place::kDisk) {
+    reporter_.note(size + ", in " + disk_.folder());
+  } else {
+    reporter_.warn(size + ": more than memory and " +
+                   (disk_.folder().empty() ? "no disk" : "--cache-limit or the disk") +
+                   " allow; the backbone runs in every epoch");
+  }
+}
+
+void FrozenPart::tell_activations(const std::string& cut, const std::string& shape) const {
+  const std::string size = text::cat("cache: ", name_of(cut), " ", shape, ", ", count_text(), ", ",
+                                     text::bytes(static_cast<double>(bytes_.at(cut))));
+  switch (places_.at(cut)) {
+    case Place::kMemory:
+      return reporter_.note(size + ", in memory");
+    case Place::kDevice:
+      return reporter_.note(size + ", in memory of " + setup_.device.str());
+    case Place::kDisk:
+      return reporter_.note(size + ", in " + disk_.folder());
+    case Place::kNowhere:
+      break;
+  }
+  if (setup_.options.cache.cache == "off") return reporter_.note(size + ": off; the trunk runs in every epoch");
+  if (cut.empty()) return reporter_.note(size + ": too large for memory; pictures are decoded in every epoch");
+  reporter_.warn(size +
+                 (disk_.folder().empty() ? ": no place for it on disk (give --cache-dir)"
+                                         : ": more than --cache-limit or the disk allow") +
+                 "; the trunk runs in every epoch");
 }
 
 /// All that decides the bytes of an output's rows.
@@ -226,11 +243,10 @@ void FrozenPart::first_pass(int64_t first_stage) {
     outputs.push_back(output);
   }
   const StagePlan& first = setup_.stages.front();
-  const bool needs_features = first.is_on_features() && first.epochs > 0 && first_stage == 1;
+  const bool needs_features = has_features() && first_stage == 1;
   if (needs_features) {
-    Output output{"", true, Place::kMemory, row_count() * setup_.head.options().embedding_dim * 4, {}};
-    if (mode == "disk" && disk_.has_room_for(output.bytes)) output.place = Place::kDisk;
-    if (look_on_disk) output.key = key_of(output, first);
+    Output output{"", true, features_place_, features_bytes_, {}};
+    if (look_on_disk || output.place == Place::kDisk) output.key = key_of(output, first);
     outputs.push_back(output);
   }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/report.h"
+#include "finetune/cache_places.h"
 #include "finetune/setup.h"
 #include "store/activation_cache.h"
 
@@ -30,6 +31,8 @@ class FrozenPart {
   /// [training rows · views + validation rows, D]; none without a head stage.
   const store::ActivationRows& features() const { return features_; }
   void drop_features() { features_ = {}; }
+  /// False where they are too many to be kept: then the head learns with the whole backbone on the fly.
+  bool has_features() const { return features_place_ != Place::kNowhere; }
 
   /// The activations at the cut of `stage`, to be asked for when the stage begins; none where they are not kept, and
   /// the trunk must run in every epoch.
@@ -38,7 +41,6 @@ class FrozenPart {
   void drop_activations(const StagePlan& stage);
 
  private:
-  enum class Place { kNowhere, kDevice, kMemory, kDisk };
   struct Output {
     std::string cut;  // of an activation; empty and is_features for features
     bool is_features = false;
@@ -56,6 +58,9 @@ class FrozenPart {
   std::vector<int64_t> all_items() const;
   bool fits_first_pass(const StagePlan& stage) const;
   bool is_kept(const StagePlan& stage) const;
+  bool is_used_once(const StagePlan& stage) const;
+  void tell_features() const;
+  void tell_activations(const std::string& cut, const std::string& shape) const;
   void decide_places();
   io::Json key_of(const Output& output, const StagePlan& stage);
   /// Finds or computes `outputs`, by one method of the body.
@@ -68,6 +73,8 @@ class FrozenPart {
   std::map<std::string, Place> places_;  // by cut
   std::map<std::string, int64_t> bytes_;
   std::map<std::string, store::ActivationRows> kept_;
+  Place features_place_ = Place::kNowhere;
+  int64_t features_bytes_ = 0;
   store::ActivationRows features_;
   std::string data_digest_;
 };

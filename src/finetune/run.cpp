@@ -217,9 +217,10 @@ std::vector<StageOutcome> train_stages(Setup& setup, FrozenPart& frozen, const s
     const bool goes_on = resumption && stage.number == first;
     const bool is_first = done.size() == (resumption ? resumption->outcomes.size() : 0);
     const StageContext context{folder, reporter, done, steps_before, is_first, goes_on ? &*resumption : nullptr};
-    StageOutcome outcome = stage.is_on_features() ? train_head(setup, frozen.features(), context)
-                                                  : train_stage(setup, stage, frozen.activations(stage), context);
-    stage.is_on_features() ? frozen.drop_features() : frozen.drop_activations(stage);
+    const bool is_on_features = stage.is_on_features() && frozen.has_features();
+    StageOutcome outcome = is_on_features ? train_head(setup, frozen.features(), context)
+                                          : train_stage(setup, stage, frozen.activations(stage), context);
+    is_on_features ? frozen.drop_features() : frozen.drop_activations(stage);
     done.push_back(std::move(outcome));
     steps_before += steps_of(setup, stage);
   }
@@ -241,15 +242,16 @@ std::string two_digits(double rate) {
 TrainResult try_rates(Setup& setup, FrozenPart& frozen, const std::string& out, Reporter& reporter) {
   const auto stage = std::find_if(setup.stages.begin(), setup.stages.end(),
                                   [](const StagePlan& candidate) { return candidate.epochs > 0; });
-  const train::RateRange range =
-      find_rate(setup, *stage, stage->is_on_features() ? frozen.features() : frozen.activations(*stage), reporter);
+  const train::RateRange range = stage->is_on_features() && frozen.has_features()
+                                     ? find_rate(setup, *stage, frozen.features(), reporter)
+                                     : find_rate(setup, *stage, frozen.activations(*stage), reporter);
   std::string csv = io::csv_line({"learning_rate", "loss", "smoothed"});
   for (const train::RangePoint& point : range.points) {
     csv +=
         io::csv_line({text::shortest(point.learning_rate), text::shortest(point.loss), text::shortest(point.smoothed)});
   }
   io::make_folders(out);
-  const std::string file = out + "/rate_range.csv";
+  const std::string file = out + "/" + store::kRateRangeFile;
   io::write_file(file, csv);
   const io::Json record = {{"stage", stage->number},
                            {"learning_rate", range.steepest},
@@ -268,6 +270,7 @@ TrainResult try_rates(Setup& setup, FrozenPart& frozen, const std::string& out, 
 TrainResult run_training(const TrainOptions& options, const std::string& out, const io::Json& record,
                          Reporter& reporter) {
   const Stopwatch watch;
+  if (options.find_lr && options.verify_resume > 0) throw UsageError("--find-lr has no checkpoint to verify");
   if (options.find_lr && options.resume) throw UsageError("--find-lr trains nothing that --resume could go on with");
   const bool is_there = options.resume && std::filesystem::exists(out + "/" + store::kRunFile);
   if (!is_there) {

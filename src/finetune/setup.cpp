@@ -220,7 +220,13 @@ Setup set_up(const TrainOptions& given, Reporter& reporter) {
   setup.scale = scale;
   for (const StagePlan& stage : setup.stages) {  // for what they throw
     const train::FitOptions fit = fit_options(setup, stage);
-    if (stage.is_on_features() && stage.epochs > 0) train::make_optimizer(fit.optimizer, setup.head.parameters());
+    const bool is_head_alone = stage.freeze.learning.empty() && stage.epochs > 0;
+    if (is_head_alone) train::make_optimizer(fit.optimizer, setup.head.parameters());
+    if (stage.epochs > 0 && fit.optimizer.name == "lbfgs" && setup.views.count > 1) {
+      throw UsageError(text::cat("lbfgs (stage ", stage.number,
+                                 ") needs the same rows in every epoch; use --views 1 "
+                                 "with it, or another optimizer"));
+    }
   }
   setup.precision = choose_precision(
       options.compute.precision,

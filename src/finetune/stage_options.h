@@ -50,7 +50,7 @@ void describe_optimizer(Visitor& v, OptimizerOptions& o, const std::string& lear
       .above(0)
       .below(1);
   v.field("schedule_epochs", o.schedule_epochs,
-          "step: every so many epochs; plateau: after so many without a lower validation loss")
+          "step: every so many epochs; plateau: after more than so many without a lower validation loss")
       .at_least(1);
   v.field("layer_decay", o.layer_decay, "the rate of each learning block is that of the one above it times this")
       .above(0)

@@ -87,7 +87,7 @@ void recalibrate_norms(Setup& setup, const StagePlan& stage, StageParts& parts) 
   model::NormRecalibration recalibration(setup.body, stage.freeze);
   std::vector<int64_t> order(static_cast<size_t>(parts.train->rows()));
   std::iota(order.begin(), order.end(), 0);
-  parts.train->start(order, 1, setup.engine_options.batch_size);
+  parts.train->start(order, 0, setup.engine_options.batch_size);  // unmixed
   const c10::NoGradGuard no_grad;
   train::TrainBatch batch;
   while (parts.train->next(batch)) {

@@ -8,12 +8,11 @@
 #include "graph/anatomy.h"
 #include "model/backbone.h"
 #include "options/schema.h"
+#include "train/optimizer.h"
 
 namespace engraft::finetune {
 
 namespace {
-
-constexpr double kSgdMomentum = 0.9;  // where none is given
 
 /// The highest legal cut below the first learning block: behind the pools and sums that follow the last frozen block
 /// where these give less to carry.
@@ -87,7 +86,7 @@ void check_together(const StagePlan& stage, const TrainOptions& options, const s
   if (o.optimizer != "sgd" && o.nesterov) {
     throw UsageError(where + ": nesterov belongs to sgd, the optimizer is " + o.optimizer);
   }
-  if (o.optimizer == "sgd" && o.nesterov && o.momentum.value_or(kSgdMomentum) == 0) {
+  if (o.optimizer == "sgd" && o.nesterov && o.momentum.value_or(train::kSgdMomentum) == 0) {
     throw UsageError(where + ": nesterov needs a momentum above 0");
   }
   if (o.optimizer == "lbfgs" && !stage.freeze.learning.empty()) {
@@ -102,6 +101,16 @@ void check_together(const StagePlan& stage, const TrainOptions& options, const s
   if (o.schedule == "one_cycle" && o.warmup_epochs > 0) {
     throw UsageError(where + ": one_cycle has a rise of its own; warmup_epochs does not go with it");
   }
+}
+
+/// A momentum that no stage takes is a misunderstanding.
+void check_momentum(const TrainOptions& options, const std::vector<StagePlan>& stages) {
+  if (!options.optimizer.momentum) return;
+  for (const StagePlan& stage : stages) {
+    if (stage.optimizer.optimizer != "adamw" && stage.optimizer.optimizer != "lbfgs") return;
+  }
+  throw UsageError("--momentum: belongs to sgd and both rmsprop, and every stage uses " +
+                   stages.front().optimizer.optimizer);
 }
 
 StagePlan plan_one(const StageOptions& given, const TrainOptions& head, int64_t number, const Body& body) {
@@ -155,6 +164,7 @@ std::vector<StagePlan> plan_stages(const TrainOptions& options, const torch::jit
     schema.check_required(where);
     stages.push_back(plan_one(given, options, number, body));
   }
+  check_momentum(options, stages);
   return stages;
 }
 

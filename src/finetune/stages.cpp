@@ -63,6 +63,7 @@ StageOutcome run_stage(Setup& setup, const StagePlan& stage, StageParts& parts, 
   train::Trainee& trainee = *parts.trainee;
   const model::FrozenProof proof(setup.body, stage.freeze);
   if (context.resumption != nullptr) require_same_frozen(proof, *context.resumption);
+  if (context.resumption == nullptr) recalibrate_norms(setup, stage, parts);
   StageCheckpointer checkpointer(setup, stage, proof, context.folder, context.done, context.steps_before);
   train::FitHooks hooks;
   hooks.on_epoch = recorder(stage, setup.target, context.folder, context.reporter);
@@ -98,30 +99,25 @@ StageOutcome run_stage(Setup& setup, const StagePlan& stage, StageParts& parts, 
   return outcome;
 }
 
-/// The stage with its parts, from its beginning or where it goes on.
-StageOutcome train_parts(Setup& setup, const StagePlan& stage, StageParts& parts, const StageContext& context) {
-  if (context.resumption == nullptr) recalibrate_norms(setup, stage, parts);
-  return run_stage(setup, stage, parts, context);
-}
-
 }  // namespace
 
 train::RateRange find_rate(Setup& setup, const StagePlan& stage, const std::optional<store::ActivationRows>& rows,
                            Reporter& reporter) {
-  StageParts parts = stage.is_on_features() ? head_parts(setup, rows.value()) : top_parts(setup, stage, rows, reporter);
+  StageParts parts =
+      stage.is_on_features() && rows ? head_parts(setup, *rows) : top_parts(setup, stage, rows, reporter);
   recalibrate_norms(setup, stage, parts);
   return train::range_test(*parts.trainee, *parts.train, fit_options(setup, stage), {}, reporter);
 }
 
 StageOutcome train_head(Setup& setup, const store::ActivationRows& features, const StageContext& context) {
   StageParts parts = head_parts(setup, features);
-  return train_parts(setup, setup.stages.front(), parts, context);
+  return run_stage(setup, setup.stages.front(), parts, context);
 }
 
 StageOutcome train_stage(Setup& setup, const StagePlan& stage, const std::optional<store::ActivationRows>& activations,
                          const StageContext& context) {
   StageParts parts = top_parts(setup, stage, activations, context.reporter);
-  return train_parts(setup, stage, parts, context);
+  return run_stage(setup, stage, parts, context);
 }
 
 }  // namespace engraft::finetune

@@ -98,7 +98,8 @@ void describe(Visitor& v, TrainOptions& o) {
        "views", o.views,
        "views of each picture that the epochs take in turn; what the frozen blocks compute of them is kept; default: "
        "8 with --augment; where nothing is frozen, one for each epoch")
-      .at_least(1);
+      .at_least(1)
+      .at_most(10000);
   describe(v, o.preprocessing);
   describe(v, o.cache);
   describe(v, o.compute);

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/errors.h"
+#include "base/stop.h"
 #include "base/text.h"
 #include "finetune/stage_fit.h"
 
@@ -65,8 +66,11 @@ void verify_resume(const Setup& setup, const StagePlan& stage, StageParts& parts
     hooks.start = start;
     try {
       train::fit(*parts.trainee, *parts.train, *parts.val, fit_options(setup, stage), silent, hooks);
+      throw UsageError(text::cat("--verify-resume ", verification.steps, ": stage ", stage.number,
+                                 " ends before; give fewer updates"));
     } catch (const StopAfter::Reached&) {
     }
+    throw_if_stopped("verifying");  // a signal ends a replay early
     return stop.checkpoint;
   };
   const auto begin_again = [&] { tensor::restore(initial, parts.trainee->state()); };
@@ -75,6 +79,7 @@ void verify_resume(const Setup& setup, const StagePlan& stage, StageParts& parts
   const store::Checkpoint whole = train_on(verification.start, verification.steps);
   begin_again();
   const int64_t first = std::max<int64_t>(1, verification.steps / 2);
+  std::filesystem::remove_all(verification.folder);  // of a verification that was killed
   store::write_checkpoint(verification.folder, train_on(verification.start, first));
   const std::optional<store::Checkpoint> read = store::newest_checkpoint(verification.folder);
   std::filesystem::remove_all(verification.folder);

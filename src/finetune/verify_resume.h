@@ -20,7 +20,8 @@ struct Verification {
 
 /// Trains `steps` updates from `start` in one go, then once more with a checkpoint written, read back and gone on from
 /// in the middle, and holds the two ends against each other, weights, optimiser and figures. Leaves the trainee as it
-/// was. Throws Error with ExitCode::kInternal naming what differs.
+/// was. Throws Error with ExitCode::kInternal naming what differs, UsageError where the stage has fewer updates,
+/// Stopped.
 void verify_resume(const Setup& setup, const StagePlan& stage, StageParts& parts, const Verification& verification,
                    Reporter& reporter);
 

@@ -29,7 +29,10 @@ void require_free_folder(const std::string& folder) {
   const fs::file_status status = fs::status(folder, error);
   if (status.type() == fs::file_type::not_found) return;
   if (!fs::is_directory(status)) throw UsageError(folder + ": exists and is not a folder; expected a new folder");
-  const bool is_empty = fs::is_empty(folder, error);
+  bool is_empty = true;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    is_empty = is_empty && it->path().filename() == kRateRangeFile;  // a train --find-lr of the run to come
+  }
   if (error) throw UsageError("cannot read " + folder + ": " + error.message());
   if (is_empty) return;
   throw UsageError(folder + ": " + contents_of(folder) +

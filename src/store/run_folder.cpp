@@ -39,7 +39,7 @@ void remove_temporaries(const std::string& folder, const std::string& name) {
   std::error_code error, unknown;
   for (std::filesystem::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     const size_t at = it->path().filename().string().find(name + ".tmp-");
-    if (name.empty() ? at != std::string::npos : at == 0) std::filesystem::remove(it->path(), unknown);
+    if (name.empty() ? at != std::string::npos : at == 0) std::filesystem::remove_all(it->path(), unknown);
   }
 }
 

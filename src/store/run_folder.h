@@ -11,6 +11,8 @@ namespace engraft::store {
 /// Written first and last of a run's files.
 inline constexpr const char* kRunFile = "run.toml";
 inline constexpr const char* kResultFile = "result.json";
+/// Written by train --find-lr; it does not stand in a run's way.
+inline constexpr const char* kRateRangeFile = "rate_range.csv";
 
 /// Removes what killed writers left half written in a folder, if there is one: of the file `name`, or of any file.
 void remove_temporaries(const std::string& folder, const std::string& name = "");

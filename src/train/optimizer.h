@@ -10,10 +10,13 @@
 
 namespace engraft::train {
 
+/// Where no momentum is given.
+inline constexpr double kSgdMomentum = 0.9;
+
 struct OptimizerSpec {
   /// "sgd", "adamw", "rmsprop" and "lbfgs" as torch.optim defines them, "rmsprop_keras" as Keras 3 does.
   std::string name = "adamw";
-  /// Of sgd (0.9 where not given) and the two rmsprop (0 where not given); adamw and lbfgs take none.
+  /// Of sgd (kSgdMomentum where not given) and the two rmsprop (0 where not given); adamw and lbfgs take none.
   std::optional<double> momentum;
   /// Of sgd, with a momentum above 0.
   bool nesterov = false;
@@ -40,8 +43,8 @@ class Optimizer {
   /// they are. What `loss` throws passes through, and then parameters and state() are to be restored.
   virtual void minimise(double learning_rate, const FullLoss& loss) = 0;
   /// What it keeps of each parameter between two steps, named PARAMETER/SLOT ("fc1.weight/exp_avg"): live tensors, and
-  /// counts as int64, numbers as float64 scalars. Nothing for a parameter that was not updated yet. lbfgs, whose state
-  /// is of all parameters together, names it "lbfgs/SLOT".
+  /// counts as int64 or float32, numbers as float64 scalars. Nothing for a parameter that was not updated yet. lbfgs,
+  /// whose state is of all parameters together, names it "lbfgs/SLOT".
   virtual std::vector<tensor::NamedTensor> state() const = 0;
   /// Goes on from `state`, as state() gave it, whatever it kept before. Throws ModelError for a name or slot that it
   /// does not know, or a shape that is not the parameter's.

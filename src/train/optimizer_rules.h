@@ -34,8 +34,8 @@ class StateValues {
   std::map<std::string, at::Tensor> values_;
 };
 
-/// sgd, adamw, rmsprop and rmsprop_keras; nullptr for another name. rmsprop_keras: v = 0.9 · v + 0.1 · g², w -= rate · g
-/// / √(v + 1e-7), with momentum m = momentum · m + rate · g / √(v + 1e-7), w -= m: RMSprop.update_step of Keras 3.
+/// sgd, adamw, rmsprop and rmsprop_keras; nullptr for another name. rmsprop_keras: v = 0.9 · v + 0.1 · g², w -= rate ·
+/// g / √(v + 1e-7), with momentum m = momentum · m + rate · g / √(v + 1e-7), w -= m: RMSprop.update_step of Keras 3.
 std::unique_ptr<Optimizer> make_pointwise_optimizer(const OptimizerSpec& spec, const std::vector<Moved>& moved);
 
 std::unique_ptr<Optimizer> make_lbfgs(const std::vector<Moved>& moved);

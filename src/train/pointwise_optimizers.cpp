@@ -173,8 +173,6 @@ class KerasRmsprop : public PointwiseOptimizer {
   double momentum_;
 };
 
-constexpr double kSgdMomentum = 0.9;
-
 }  // namespace
 
 std::unique_ptr<Optimizer> make_pointwise_optimizer(const OptimizerSpec& spec, const std::vector<Moved>& moved) {

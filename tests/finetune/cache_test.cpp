@@ -14,7 +14,8 @@ TEST_CASE("with the cache in memory, on disk, found on disk, or off, the bytes a
       {"unfreeze=mixed_2,epochs=2,learning_rate=0.01", "unfreeze=mixed_1,epochs=2,optimizer=sgd,learning_rate=0.01"},
       {"unfreeze=mixed_1,epochs=1,learning_rate=0.01", "unfreeze=mixed_2,epochs=2,learning_rate=0.01"},
       {"unfreeze=mixed_2,epochs=1,learning_rate=0.01", "unfreeze=all,epochs=1,learning_rate=0.001",
-       "unfreeze=mixed_2,epochs=1,learning_rate=0.01"}};
+       "unfreeze=mixed_2,epochs=1,learning_rate=0.01"},
+      {"unfreeze=mixed_1,epochs=2,learning_rate=0.01", "unfreeze=none,epochs=2,learning_rate=0.01"}};
   for (const auto& plan : plans) {
     for (const int64_t head_epochs : {3, 0}) {
       INFO(plan.front() << ", then " << plan.back() << ", head epochs " << head_epochs);
@@ -104,6 +105,55 @@ TEST_CASE("cached views are those that are drawn on the fly, to the bit", "[modu
     train("memory", "plain");
     CHECK(bench.bytes("plain", "model.pt") != bench.bytes("memory", "model.pt"));
   }
+}
+
+TEST_CASE("a limit that is too small is kept to and said", "[module]") {
+  Bench bench;
+  bench.options.augment = "flip";
+  bench.options.views = 2;
+  const auto train = [&](const std::string& mode, double limit_gib, const std::string& out) {
+    bench.options.cache.cache = mode;
+    bench.options.cache.cache_limit = limit_gib;
+    Recorder recorder;
+    finetune::run_training(bench.options, bench.folder / out, io::Json::object(), recorder);
+    return recorder.told;
+  };
+  const auto kept_bytes = [&] {
+    int64_t bytes = 0;
+    std::error_code unknown;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(bench.folder / "cache", unknown)) {
+      if (entry.is_regular_file()) bytes += static_cast<int64_t>(entry.file_size());
+    }
+    return bytes;
+  };
+  CHECK_THAT(train("disk", 0, "none"), Catch::Contains("more than --cache-limit or the disk allow"));
+  CHECK(kept_bytes() == 0);
+  // mixed_1 of 87 rows takes 0.7 MB there, stem 1.4 MB and the features 6 kB: only the features and one of them fit.
+  constexpr double kGib = 1024.0 * 1024.0 * 1024.0;
+  const std::string told = train("disk", 1.2e6 / kGib, "some");
+  CHECK_THAT(told, Catch::Contains("more than --cache-limit or the disk allow"));
+  CHECK(kept_bytes() > 0);
+  CHECK(kept_bytes() < 1300000);
+  for (const char* name : {"model.pt", "metrics.jsonl", "predictions.csv"}) {
+    INFO(name);
+    CHECK(bench.bytes("some", name) == bench.bytes("none", name));
+  }
+}
+
+TEST_CASE("pictures that every epoch sees in a view of its own are not kept", "[module]") {
+  Bench bench;
+  bench.options.epochs = 0;
+  bench.options.stage = {"unfreeze=all,epochs=3,learning_rate=0.01"};
+  bench.options.augment = "flip,shift=0.1";
+  Recorder once;
+  finetune::run_training(bench.options, bench.folder / "once", io::Json::object(), once);
+  CHECK_THAT(once.told, Catch::Contains("3 views of each training picture") &&
+                            Catch::Contains("every epoch decodes a view of its own"));
+  bench.options.cache.cache = "memory";
+  Recorder kept;
+  finetune::run_training(bench.options, bench.folder / "kept", io::Json::object(), kept);
+  CHECK_THAT(kept.told, Catch::Contains("in memory"));
+  CHECK(bench.bytes("kept", "model.pt") == bench.bytes("once", "model.pt"));
 }
 
 TEST_CASE("a cache of views is not taken for other views", "[module]") {

@@ -117,6 +117,17 @@ TEST_CASE("what cannot go together is refused with the reason", "[module]") {
                o.stage.clear();
              }),
              Catch::Contains("lbfgs"));
+  CHECK_THAT(message([](O& o) {
+               o.optimizer.momentum = 0.95;
+               o.stage.clear();
+             }),
+             Catch::Contains("every stage uses adamw"));
+  CHECK_THAT(message([](O& o) {
+               o.optimizer.optimizer = "lbfgs";
+               o.augment = "flip";
+               o.stage.clear();
+             }),
+             Catch::Contains("use --views 1"));
   CHECK_THAT(message([](O& o) { o.views = 4; }), Catch::Contains("without --augment"));
   CHECK_THAT(message([](O& o) { o.augment = "rotate=400"; }), Catch::Contains("rotate"));
   CHECK_THAT(message([](O& o) { o.optimizer.class_weights = "ants:2"; }), Catch::Contains("no class 'ants'"));
@@ -182,6 +193,8 @@ TEST_CASE("rising rates are tried on the first stage, and nothing else is done",
   CHECK(std::distance(std::filesystem::directory_iterator(bench.folder / "rates"), {}) == 1);
   bench.options.resume = true;
   CHECK_THROWS_AS(run(bench, "rates", recorder), UsageError);
+  bench.options.find_lr = bench.options.resume = false;
+  bench.train("rates");  // the table does not stand in the way
 }
 
 TEST_CASE("a training that verifies its resumption first ends in the same bytes", "[module]") {
@@ -197,4 +210,6 @@ TEST_CASE("a training that verifies its resumption first ends in the same bytes"
     CHECK(bench.bytes("verified", name) == bench.bytes("plain", name));
   }
   CHECK_FALSE(std::filesystem::exists(bench.folder / "verified/.tmp-verify"));
+  bench.options.verify_resume = 1000;
+  CHECK_THROWS_WITH(run(bench, "short", recorder), Catch::Contains("stage 1 ends before; give fewer updates"));
 }
