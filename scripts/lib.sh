@@ -81,3 +81,18 @@ default_jobs() {
   if [ "$jobs" -lt 1 ]; then jobs=1; fi
   echo "$jobs"
 }
+
+# For scripts/bench: the program, the tests' Python and the shared folder as $engraft, $python and $shared; fails where
+# one of them is missing.
+# shellcheck disable=SC2034 # the scripts that source this use them
+bench_inputs() {
+  engraft="$ENGRAFT_ROOT/build/release/bin/engraft"
+  python="${ENGRAFT_TEST_PYTHON:-$ENGRAFT_ROOT/.venv-test/bin/python}"
+  shared="${ENGRAFT_SHARED:-$ENGRAFT_ROOT/../shared}"
+  [ -x "$engraft" ] || fail "no build/release/bin/engraft; scripts/build.sh makes it"
+  [ -x "$python" ] || fail "no $python; scripts/test.sh makes it"
+  local path
+  for path in weights/inception_v3_mixed8.pt data/hymenoptera; do
+    [ -e "$shared/$path" ] || fail "no $path in $shared (set ENGRAFT_SHARED)"
+  done
+}

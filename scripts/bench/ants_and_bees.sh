@@ -26,11 +26,8 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-engraft="$ENGRAFT_ROOT/build/release/bin/engraft"
-shared="${ENGRAFT_SHARED:-$ENGRAFT_ROOT/../shared}"
+bench_inputs
 out="${out:-$ENGRAFT_ROOT/build/bench/ants-and-bees}"
-[ -x "$engraft" ] || fail "no build/release/bin/engraft; scripts/build.sh makes it"
-[ -d "$shared/data/hymenoptera" ] || fail "no data/hymenoptera in $shared (set ENGRAFT_SHARED)"
 mkdir -p "$out"
 
 # train NAME FLAGS…: a run in $out/NAME, unless it is finished.
@@ -51,7 +48,7 @@ train exercise --backbone "$inception" --size 150 --resize squash --tap mixed_7 
   --head "fc=1024,relu,dropout=0.2" --optimizer rmsprop --learning-rate 1e-4 --batch 20 --epochs 2
 train linear-150 --backbone "$inception" --size 150 --tap mixed_7
 
-python3 - "$out" "$seeds" <<'PY'
+"$python" - "$out" "$seeds" <<'PY'
 import json
 import os
 import sys

@@ -35,14 +35,9 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-engraft="$ENGRAFT_ROOT/build/release/bin/engraft"
-python="${ENGRAFT_TEST_PYTHON:-$ENGRAFT_ROOT/.venv-test/bin/python}"
-shared="${ENGRAFT_SHARED:-$ENGRAFT_ROOT/../shared}"
+bench_inputs
 out="${out:-$ENGRAFT_ROOT/build/bench/practicum}"
 backbone="$shared/weights/inception_v3_mixed8.pt"
-[ -x "$engraft" ] || fail "no build/release/bin/engraft; scripts/build.sh makes it"
-[ -x "$python" ] || fail "no $python; scripts/test.sh makes it"
-[ -f "$backbone" ] || fail "no weights/inception_v3_mixed8.pt in $shared (set ENGRAFT_SHARED)"
 rm -rf "$out"
 mkdir -p "$out"
 

@@ -52,6 +52,7 @@ void describe_optimizer(Visitor& v, OptimizerOptions& o, const std::string& lear
   v.field("schedule_epochs", o.schedule_epochs,
           "step: every so many epochs; plateau: after more than so many without a lower validation loss")
       .at_least(1);
+  v.group("Further settings (stages take those of the head that they do not give)");
   v.field("layer_decay", o.layer_decay, "the rate of each learning block is that of the one above it times this")
       .above(0)
       .at_most(1);

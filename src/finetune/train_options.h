@@ -60,9 +60,12 @@ void describe(Visitor& v, TrainOptions& o) {
   v.group("Training (the head alone, on features computed once)");
   v.field("epochs", o.epochs, "passes over the training pictures; 0 goes straight to the first stage").at_least(0);
   describe_optimizer(v, o.optimizer, "peak learning rate");
-  v.field("stage", o.stage,
-          "then unfreeze: unfreeze=BLOCK,epochs=N,optimizer=sgd,learning_rate=1e-5,momentum=0.9; BLOCK and all above "
-          "it, last:N, all, or single blocks joined by +; what is not given is the head's, the rate a tenth of it")
+  v.group("Stages");
+  v.field(
+       "stage", o.stage,
+       "then unfreeze: unfreeze=BLOCK,epochs=N,optimizer=sgd,learning_rate=1e-5,momentum=0.9; BLOCK and all above "
+       "it, last:N, all, or single blocks joined by +; all settings above may be given; what is not is the head's, the "
+       "rate a tenth of it")
       .value("STAGE");
   v.field("select", o.select,
           "which epoch of the last stage model.pt holds; best: highest top1 (multilabel: mean average precision; "
@@ -73,6 +76,7 @@ void describe(Visitor& v, TrainOptions& o) {
   describe(v, o.data);
   data::describe_val_fraction(v, o.val_fraction);
   v.field("skip_bad", o.skip_bad, "go on without pictures that cannot be read");
+  v.group("Stopping, going on, trying out");
   v.field("resume", o.resume,
           "go on with the run in --out where it was cut off, to the same bytes; starts it if it is not there")
       .not_recorded();

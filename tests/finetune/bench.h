@@ -11,6 +11,13 @@
 
 namespace engraft::test {
 
+/// Keeps what it is told.
+struct Recorder : SilentReporter {
+  std::string told;
+  void note(const std::string& line) override { told += line + "\n"; }
+  void warn(const std::string& line) override { told += "warning: " + line + "\n"; }
+};
+
 /// A small network, pictures and options to train with, in a folder of their own.
 struct Bench {
   TempFolder folder;
@@ -24,16 +31,16 @@ struct Bench {
     SilentReporter silent;
     return io::parse_json(finetune::run_training(options, folder / out, io::Json::object(), silent).result_json, out);
   }
+  /// With --cache `mode`; what was told.
+  std::string train_with_cache(const std::string& mode, const std::string& out) {
+    options.cache.cache = mode;
+    Recorder recorder;
+    finetune::run_training(options, folder / out, io::Json::object(), recorder);
+    return recorder.told;
+  }
   std::string bytes(const std::string& out, const std::string& name) const {
     return io::read_file(folder / out + "/" + name);
   }
-};
-
-/// Keeps what it is told.
-struct Recorder : SilentReporter {
-  std::string told;
-  void note(const std::string& line) override { told += line + "\n"; }
-  void warn(const std::string& line) override { told += "warning: " + line + "\n"; }
 };
 
 }  // namespace engraft::test

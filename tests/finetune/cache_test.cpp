@@ -24,12 +24,7 @@ TEST_CASE("with the cache in memory, on disk, found on disk, or off, the bytes a
       bench.options.epochs = head_epochs;
       bench.options.skip_bad = true;
       test::put_file(bench.folder / "data/train/red/3.png", "no picture");
-      const auto train = [&](const std::string& mode, const std::string& out) {
-        bench.options.cache.cache = mode;
-        Recorder recorder;
-        finetune::run_training(bench.options, bench.folder / out, io::Json::object(), recorder);
-        return recorder.told;
-      };
+      const auto train = [&](const char* mode, const char* out) { return bench.train_with_cache(mode, out); };
       CHECK(train("off", "off").find("the trunk runs in every epoch") != std::string::npos);
       CHECK(train("memory", "memory").find("in memory") != std::string::npos);
       CHECK(train("disk", "disk").find("found on disk") == std::string::npos);
@@ -50,9 +45,8 @@ TEST_CASE("a cache is not taken for other data, weights, preprocessing or batche
   bench.options.cache.cache = "disk";
   int64_t runs = 0;
   const auto finds = [&] {
-    Recorder recorder;
-    finetune::run_training(bench.options, bench.folder / std::to_string(runs++), io::Json::object(), recorder);
-    return recorder.told.find("found on disk") != std::string::npos;
+    const std::string told = bench.train_with_cache("disk", std::to_string(runs++));
+    return told.find("found on disk") != std::string::npos;
   };
   CHECK_FALSE(finds());
   CHECK(finds());
@@ -84,12 +78,7 @@ TEST_CASE("cached views are those that are drawn on the fly, to the bit", "[modu
     bench.options.optimizer.norms = norms;
     bench.options.skip_bad = true;
     test::put_file(bench.folder / "data/train/red/3.png", "no picture");
-    const auto train = [&](const std::string& mode, const std::string& out) {
-      bench.options.cache.cache = mode;
-      Recorder recorder;
-      finetune::run_training(bench.options, bench.folder / out, io::Json::object(), recorder);
-      return recorder.told;
-    };
+    const auto train = [&](const char* mode, const char* out) { return bench.train_with_cache(mode, out); };
     train("off", "off");
     CHECK_THAT(train("memory", "memory"), Catch::Contains("3 views of training ones"));
     train("disk", "disk");
@@ -112,11 +101,8 @@ TEST_CASE("a limit that is too small is kept to and said", "[module]") {
   bench.options.augment = "flip";
   bench.options.views = 2;
   const auto train = [&](const std::string& mode, double limit_gib, const std::string& out) {
-    bench.options.cache.cache = mode;
     bench.options.cache.cache_limit = limit_gib;
-    Recorder recorder;
-    finetune::run_training(bench.options, bench.folder / out, io::Json::object(), recorder);
-    return recorder.told;
+    return bench.train_with_cache(mode, out);
   };
   const auto kept_bytes = [&] {
     int64_t bytes = 0;
@@ -164,9 +150,8 @@ TEST_CASE("a cache of views is not taken for other views", "[module]") {
   bench.options.views = 2;
   int64_t runs = 0;
   const auto finds = [&] {
-    Recorder recorder;
-    finetune::run_training(bench.options, bench.folder / std::to_string(runs++), io::Json::object(), recorder);
-    return recorder.told.find("found on disk") != std::string::npos;
+    const std::string told = bench.train_with_cache("disk", std::to_string(runs++));
+    return told.find("found on disk") != std::string::npos;
   };
   CHECK_FALSE(finds());
   CHECK(finds());

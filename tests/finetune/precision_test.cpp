@@ -95,12 +95,7 @@ TEST_CASE("in bf16 the bytes are the same with the cache in memory, on disk, fou
     bench.options.optimizer.norms = norms;
     bench.options.skip_bad = true;
     test::put_file(bench.folder / "data/train/red/3.png", "no picture");
-    const auto train = [&](const std::string& mode, const std::string& out) {
-      bench.options.cache.cache = mode;
-      Recorder recorder;
-      finetune::run_training(bench.options, bench.folder / out, io::Json::object(), recorder);
-      return recorder.told;
-    };
+    const auto train = [&](const char* mode, const char* out) { return bench.train_with_cache(mode, out); };
     train("off", "off");
     train("memory", "memory");
     CHECK_THAT(train("disk", "disk"), Catch::Contains("precision: bf16") && !Catch::Contains("found on disk"));
