@@ -9,7 +9,7 @@
 # Prints for each network the validation accuracy and loss of the head alone and of the stage that unfreezes the top
 # block, for each seed and as a mean; then the exercise at 150 px with the tap mixed_7.
 #
-# needs: scripts/build.sh has run; the folder of real weights and pictures (ENGRAFT_SHARED, default ../shared).
+# needs: scripts/build.sh and scripts/test.sh have run (Python of .venv-test); ENGRAFT_SHARED, default ../shared.
 # takes: about half an hour on two cores.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh

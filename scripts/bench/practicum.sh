@@ -9,7 +9,7 @@
 #   --data LIST    data sets of the shared folder (default: "hymenoptera flowers12")
 #   --no-peer      without the PyTorch script
 #
-# Each recipe is trained once a seed, with caches in memory, so that the times hold all that it took: reading pictures,
+# Each recipe is trained once a seed, with a cache folder of its own that no other run filled, so that the times hold all that it took: reading pictures,
 # the frozen blocks' pass over all views, the training, model.pt. The PyTorch script is tried for one epoch with 0, 1 and
 # 2 loader workers and then run whole with the fastest, once a seed, between our runs.
 # Prints a line for each data set and recipe: accuracy of the last epoch for each seed, minutes, and the ratio of times.
@@ -46,7 +46,7 @@ ours() {
   local source=()
   case "$2" in practicum-3*) source=(--backbone "$backbone") ;; esac
   "$engraft" train --config "$2" "${source[@]}" --data "$shared/data/$1" --out "$out/$1-$2-$3" --seed "$3" \
-    --cache memory --quiet --json
+    --cache-dir "$out/cache" --quiet --json
 }
 # theirs DATA SEED WORKERS [OPTION...]
 theirs() {

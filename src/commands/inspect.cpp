@@ -94,11 +94,9 @@ io::Json backbone_json(const InspectOptions& options) {
   int64_t parameters = 0;
   for (const graph::BlockProbe& probe : probes) total += static_cast<double>(probe.flops);
   for (const at::Tensor& tensor : backbone.module.parameters(true)) parameters += tensor.numel();
-  io::Json out = {{"kind", "backbone"},
-                  {"file", options.file},
-                  {"bytes", backbone.is_new ? 0 : std::filesystem::file_size(options.file)},
-                  {"sha256", backbone.sha256},
-                  {"parameters", parameters}};
+  io::Json out = {
+      {"kind", "backbone"}, {"file", options.file}, {"sha256", backbone.sha256}, {"parameters", parameters}};
+  if (!backbone.is_new) out["bytes"] = std::filesystem::file_size(options.file);
   if (probed) {
     out["preprocessing"] = model::to_json(backbone.preprocessing);
     out["preprocessing_source"] = backbone.preprocessing_source;
@@ -114,10 +112,10 @@ io::Json backbone_json(const InspectOptions& options) {
 }
 
 std::string backbone_text(const io::Json& b) {
-  std::string out =
-      text::cat(b["file"].get<std::string>(), "\n  TorchScript, ", b["traced"].get<bool>() ? "traced, " : "",
-                text::bytes(b["bytes"].get<double>()), ", ", text::magnitude(b["parameters"].get<double>()),
-                " parameters, sha256 ", b["sha256"].get<std::string>(), "\n");
+  std::string out = text::cat(
+      b["file"].get<std::string>(), "\n  TorchScript, ", b["traced"].get<bool>() ? "traced, " : "",
+      b.contains("bytes") ? text::bytes(b["bytes"].get<double>()) : "untrained, no file", ", ",
+      text::magnitude(b["parameters"].get<double>()), " parameters, sha256 ", b["sha256"].get<std::string>(), "\n");
   const bool probed = b.contains("preprocessing");
   if (probed) {
     out += text::cat("  pictures: ", b["preprocessing_source"].get<std::string>(),

@@ -4,7 +4,6 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -13,11 +12,10 @@
 #include "data/digest.h"
 #include "finetune/frozen_part.h"
 #include "finetune/judge.h"
+#include "finetune/rate_trial.h"
 #include "finetune/resume.h"
 #include "finetune/setup.h"
 #include "finetune/stages.h"
-#include "io/atomic_file.h"
-#include "io/csv.h"
 #include "io/digest.h"
 #include "io/toml.h"
 #include "store/checkpoint.h"
@@ -232,39 +230,6 @@ store::RunFolder open_folder(const std::string& out, bool is_there, const std::o
   return store::RunFolder(out, resumption ? resumption->epochs : 0);
 }
 
-/// "0.0021"
-std::string two_digits(double rate) {
-  const double scale = std::pow(10.0, std::floor(std::log10(rate)) - 1);
-  return text::shortest(static_cast<float>(std::round(rate / scale) * scale));
-}
-
-/// What --find-lr does in place of a training: OUT/rate_range.csv.
-TrainResult try_rates(Setup& setup, FrozenPart& frozen, const std::string& out, Reporter& reporter) {
-  const auto stage = std::find_if(setup.stages.begin(), setup.stages.end(),
-                                  [](const StagePlan& candidate) { return candidate.epochs > 0; });
-  const train::RateRange range = stage->is_on_features() && frozen.has_features()
-                                     ? find_rate(setup, *stage, frozen.features(), reporter)
-                                     : find_rate(setup, *stage, frozen.activations(*stage), reporter);
-  std::string csv = io::csv_line({"learning_rate", "loss", "smoothed"});
-  for (const train::RangePoint& point : range.points) {
-    csv +=
-        io::csv_line({text::shortest(point.learning_rate), text::shortest(point.loss), text::shortest(point.smoothed)});
-  }
-  io::make_folders(out);
-  const std::string file = out + "/" + store::kRateRangeFile;
-  io::write_file(file, csv);
-  const io::Json record = {{"stage", stage->number},
-                           {"learning_rate", range.steepest},
-                           {"below_best", range.below_best},
-                           {"points", range.points.size()},
-                           {"file", file}};
-  return {io::json_line(record), text::cat("stage ", stage->number, ": the loss falls most steeply at learning rate ",
-                                           two_digits(range.steepest), "; a tenth of the rate of the lowest loss is ",
-                                           two_digits(range.below_best), "\n", file, ": ", range.points.size(),
-                                           " rates from ", two_digits(range.points.front().learning_rate), " to ",
-                                           two_digits(range.points.back().learning_rate), "\n")};
-}
-
 }  // namespace
 
 TrainResult run_training(const TrainOptions& options, const std::string& out, const io::Json& record,
@@ -285,6 +250,7 @@ TrainResult run_training(const TrainOptions& options, const std::string& out, co
     }
   }
   Setup setup = set_up(options, reporter);
+  if (options.find_lr) return try_rates(setup, out, reporter);
   io::Json run_toml = record;
   run_toml["resolved"] = resolved_json(setup);
   std::optional<Resumption> resumption;
@@ -296,7 +262,6 @@ TrainResult run_training(const TrainOptions& options, const std::string& out, co
   }
   FrozenPart frozen(setup, reporter);
   frozen.first_pass(resumption ? resumption->stage : 1);
-  if (options.find_lr) return try_rates(setup, frozen, out, reporter);
   // Not before the pictures are known to be readable: a refused data set leaves no folder in the way of the next try.
   store::RunFolder folder = open_folder(out, is_there, resumption);
   folder.write_text(store::kRunFile, io::to_toml(run_toml));  // the first file: by it a later --resume knows the run
