@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "commands/commands.h"
 #include "data/digest.h"
+#include "finetune/engine_choice.h"
 #include "finetune/forward_pass.h"
 #include "finetune/precision.h"
 #include "graph/surgery.h"
@@ -68,7 +69,11 @@ ExitCode run(const EmbedOptions& options, Session& session) {
       options.compute.precision, {body, listing, rows, engine_options, options.compute.loader_threads},
       session.reporter);
   engine_options.precision = precision.precision;
-  const auto engine = engine::make_torch_engine(body, "forward", engine_options);
+  engine_options.is_frozen = true;
+  const finetune::EngineChoice choice =
+      finetune::choose_engine(options.compute.engine, body, engine_options, session.reporter);
+  engine_options.kind = choice.kind;
+  const auto engine = engine::make_engine(body, "forward", engine_options);
   const auto bad = finetune::forward_pass(
       listing, rows, *engine, {options.compute.loader_threads, "embedding"},
       [&](const std::vector<int64_t>& good, const std::vector<at::Tensor>& outputs) {
@@ -92,8 +97,8 @@ ExitCode run(const EmbedOptions& options, Session& session) {
     writer.skip(picture.image_path, picture.reason);
   }
   if (writer.rows() == 0) throw DataError(options.data.data + ": none of the pictures can be read");
-  io::Json engine_record = {
-      {"name", engine->name()}, {"batch", batch}, {"platform", tensor::platform_text()}, {"device", device.str()}};
+  io::Json engine_record = finetune::to_json(choice);
+  engine_record.update(io::Json{{"batch", batch}, {"platform", tensor::platform_text()}, {"device", device.str()}});
   finetune::add_to(engine_record, precision);
   writer.finish(io::Json{{"backbone", {{"sha256", backbone.sha256}, {"taps", taps}}},
                          {"pool", options.pool},

@@ -6,6 +6,7 @@
 #include "commands/commands.h"
 #include "commands/outputs.h"
 #include "data/digest.h"
+#include "finetune/engine_choice.h"
 #include "finetune/judge.h"
 #include "finetune/precision.h"
 #include "io/atomic_file.h"
@@ -85,6 +86,8 @@ ExitCode run(const EvaluateOptions& options, Session& session) {
       options.compute.precision, {model.module, listing, rows, engine_options, options.compute.loader_threads},
       session.reporter);
   engine_options.precision = precision.precision;
+  const finetune::EngineChoice engine =
+      finetune::choose_judging_engine(options.compute.engine, model.module, engine_options, session.reporter);
   const finetune::Judged judged = finetune::judge(model, listing, rows, engine_options,
                                                   {options.compute.loader_threads, "evaluating"}, session.reporter);
   for (const auto& bad : judged.bad) session.reporter.warn(bad.image_path + ": " + bad.reason);
@@ -102,7 +105,7 @@ ExitCode run(const EvaluateOptions& options, Session& session) {
 
   io::Json out = finetune::to_json(result);
   out["split"] = split;
-  out["engine"] = {{"name", engine::engine_name(engine_options)}};
+  out["engine"] = finetune::to_json(engine);
   finetune::add_to(out["engine"], precision);
   out["skipped"] = judged.bad.size();
   out.update(class_report(answers, model.classes));

@@ -9,6 +9,7 @@
 #include "commands/commands.h"
 #include "commands/outputs.h"
 #include "commands/prediction_text.h"
+#include "finetune/engine_choice.h"
 #include "finetune/judge.h"
 #include "finetune/precision.h"
 #include "io/atomic_file.h"
@@ -60,7 +61,8 @@ ExitCode run(const PredictOptions& options, Session& session) {
                                          {model.module, listing, rows, engine_options, options.compute.loader_threads},
                                          session.reporter)
           .precision;
-  const auto engine = engine::make_torch_engine(model.module, "forward", engine_options);
+  finetune::choose_judging_engine(options.compute.engine, model.module, engine_options, session.reporter);
+  const auto engine = engine::make_engine(model.module, "forward", engine_options);
   check_outputs({{"--skipped", options.skipped}}, options.model, listing);
   std::optional<io::AtomicFile> skipped;  // opened before the work: a folder that is not there is said now
   if (!options.skipped.empty()) skipped.emplace(options.skipped);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -127,6 +128,9 @@ void resolve_values(Listing& listing, const PlaceOf& place_of) {
     if (!value)
       throw DataError(place_of(i) + ": label '" + sample.label_name + "' is not a number; regression needs one");
     if (!std::isfinite(*value)) throw DataError(place_of(i) + ": label '" + sample.label_name + "' is not finite");
+    if (std::abs(*value) > std::numeric_limits<float>::max()) {
+      throw DataError(place_of(i) + ": label '" + sample.label_name + "' is beyond float32; use another unit");
+    }
     sample.value = *value;
   }
 }

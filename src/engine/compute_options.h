@@ -8,6 +8,7 @@ namespace engraft::engine {
 /// What every command that runs a network takes.
 struct ComputeOptions {
   std::string device = "auto";
+  std::string engine = "auto";
   std::string precision = "auto";
   int64_t threads = 0;
   int64_t loader_threads = 0;
@@ -18,6 +19,10 @@ template <class Visitor>
 void describe(Visitor& v, ComputeOptions& o) {
   v.group("Machine");
   v.field("device", o.device, "auto, cpu, cuda or cuda:N; auto takes a GPU where there is one").value("DEVICE");
+  v.field("engine", o.engine,
+          "what runs the frozen part of a network: torch (LibTorch), openvino (on CPUs), or auto: OpenVINO where it can "
+          "and agrees with LibTorch; a model.pt is judged by LibTorch unless openvino is asked for")
+      .one_of({"auto", "torch", "openvino"});
   v.field("precision", o.precision,
           "arithmetic of the backbone: f32, bf16, or auto: bf16 where the machine has it; a model.pt is judged in f32 "
           "unless bf16 is asked for")

@@ -4,6 +4,7 @@
 #include <torch/csrc/jit/api/module.h>
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,6 +14,15 @@
 
 namespace engraft::engine {
 
+/// Which library runs the network. kAuto: OpenVINO on a CPU where it can and agrees, else LibTorch; see make_engine().
+enum class EngineKind { kAuto, kTorch, kOpenVino };
+
+/// "auto", "torch" or "openvino".
+std::string to_text(EngineKind kind);
+
+/// The reverse. Throws UsageError for other text.
+EngineKind engine_kind_from_text(const std::string& text);
+
 struct EngineOptions {
   image::Preprocessing preprocessing;
   /// Every run has this many pictures, so that an engine may compile for one shape.
@@ -20,23 +30,57 @@ struct EngineOptions {
   c10::Device device = c10::Device(c10::kCPU);
   /// What the network computes in; its outputs are float32 in any case.
   tensor::Precision precision = tensor::Precision::kFloat32;
+  /// Heeded by make_engine().
+  EngineKind kind = EngineKind::kAuto;
+  /// Nothing that the method computes with changes while the engine lives. LibTorch on a CPU then folds it
+  /// (folded_network.h), where it can, and its name says so: "torch f32 folded".
+  bool is_frozen = false;
 };
 
-/// What runs, for records and keys: "torch f32", "torch bf16 AVX-512"; "torch bf16 in software" where the device has no
-/// unit for it. Equal names on equal machines give equal bytes.
+/// What an engine turned out to be, for records and for the user.
+struct EngineReport {
+  /// As Engine::name().
+  std::string name;
+  /// The precisions really executed ("f32", "bf16") with the number of arithmetic layers (convolutions, matrix
+  /// products, attention) of each; empty where the library does not tell.
+  std::map<std::string, int64_t> executed;
+  /// The share of these layers that ran in the precision asked for, 0 to 1; 1 where the library does not tell.
+  double share_as_asked = 1;
+  /// The RMS of the difference from plain LibTorch float32 over the RMS of that, on two synthetic pictures, the largest
+  /// of all outputs (parity.h); negative where nothing was compared.
+  double difference = -1;
+  /// Why the engine is not the one that kAuto prefers, in words for the user; empty where it is.
+  std::string fallback;
+  /// Never kAuto.
+  EngineKind kind = EngineKind::kTorch;
+};
+
+/// What the torch engine is called, for records and keys: "torch f32", "torch bf16 AVX-512"; "torch bf16 in software"
+/// where the device has no unit for it. Equal names on equal machines give equal bytes.
 std::string engine_name(const EngineOptions& options);
 
 /// Runs a frozen network on pictures. One thread at a time.
 class Engine {
  public:
   virtual ~Engine() = default;
-  /// As engine_name.
+  /// As engine_name; OpenVINO: "openvino 2026.4.1 f32", "openvino 2026.4.1 bf16 AVX-512". On the same conditions.
   virtual std::string name() const = 0;
   virtual const EngineOptions& options() const = 0;
   /// Maps `pixels` uint8 [batch_size, size, size, 3] RGB in host memory to the network's outputs, in order, each
   /// [batch_size, …] float32 on the engine's device, without gradients. Throws ModelError naming the cause.
   virtual std::vector<at::Tensor> run(const uint8_t* pixels) = 0;
+  /// What is known of it without running it.
+  virtual EngineReport report() const { return {name(), {}, 1, -1, ""}; }
 };
+
+/// The engine that `options.kind` asks for. Always LibTorch with an empty `method`. kAuto takes OpenVINO where the
+/// device is a CPU, `options.is_frozen`, this build has OpenVINO, the network converts, runs in the precision asked for
+/// (90 % of the arithmetic layers) and agrees with plain LibTorch float32 (parity.h); else LibTorch. report().fallback
+/// says why OpenVINO was tried and not taken. Throws where kOpenVino is asked for and cannot be had: UsageError for a
+/// GPU, ModelError with the reason otherwise. The module is treated as by make_torch_engine, which is what OpenVINO is
+/// compared with.
+std::unique_ptr<Engine> make_engine(const torch::jit::Module& module, const std::string& method,
+                                    const EngineOptions& options);
 
 /// LibTorch runs `method` of `module`, which gives a tensor or a tuple of tensors; with an empty `method` the output is
 /// the normalised pictures themselves. The module is shared, not copied:
@@ -44,6 +88,15 @@ class Engine {
 /// what learns elsewhere is seen by the next run.
 std::unique_ptr<Engine> make_torch_engine(const torch::jit::Module& module, const std::string& method,
                                           const EngineOptions& options);
+
+/// OpenVINO's CPU plugin runs `method` of `module`, which gives a tensor or a tuple of tensors, on
+/// at::get_num_threads() threads. The module is not touched, its modes are taken as they are. Its weights are shared:
+/// they must not be changed in place while the engine lives, and what is put in their place is not seen.
+/// In float32 a row depends neither on its neighbours nor on its place in the batch. 4-D outputs are channels_last.
+/// Throws ModelError: this build has no OpenVINO or cannot open it; bf16 on a CPU without a unit for it; norms or
+/// dropouts that train; operators without a rule, named; what OpenVINO refuses, with its reason.
+std::unique_ptr<Engine> make_openvino_engine(const torch::jit::Module& module, const std::string& method,
+                                             const EngineOptions& options);
 
 /// What `method` of `module` gives for one grey picture, on the CPU: outputs [1, …], for their shapes.
 std::vector<at::Tensor> run_grey(const torch::jit::Module& module, const std::string& method,

@@ -6,6 +6,7 @@
 #include "base/errors.h"
 #include "base/text.h"
 #include "engine/engine.h"
+#include "engine/folded_network.h"
 #include "engine/normalise.h"
 #include "graph/reason.h"
 
@@ -13,14 +14,28 @@ namespace engraft::engine {
 
 namespace {
 
+bool may_fold(const EngineOptions& options) { return options.is_frozen && options.device.is_cpu(); }
+
+std::string name_of(const EngineOptions& options, bool is_folded) {
+  std::string name = "torch " + tensor::to_text(options.precision);
+  if (options.precision != tensor::Precision::kFloat32) {
+    const std::string unit = tensor::bf16_unit(options.device);
+    name += " " + (unit.empty() ? "in software" : unit);
+  }
+  return is_folded ? name + " folded" : name;
+}
+
 class TorchEngine : public Engine {
  public:
   TorchEngine(const torch::jit::Module& module, const std::string& method, const EngineOptions& options)
       : module_(module), method_(method), options_(options) {
     prepare_module(module_, options_.device);
+    const int64_t size = options_.preprocessing.size_px;
+    if (may_fold(options_) && !method_.empty())
+      folded_ = FoldedNetwork::make(module_, method_, {options_.batch_size, 3, size, size}, options_.precision);
   }
 
-  std::string name() const override { return engine_name(options_); }
+  std::string name() const override { return name_of(options_, folded_ != nullptr); }
   const EngineOptions& options() const override { return options_; }
 
   std::vector<at::Tensor> run(const uint8_t* pixels) override {
@@ -50,7 +65,7 @@ class TorchEngine : public Engine {
  private:
   std::vector<at::Tensor> outputs_of(const at::Tensor& x) {
     const tensor::AutocastGuard autocast(options_.precision, options_.device);
-    const c10::IValue out = module_.get_method(method_)({x});
+    const c10::IValue out = folded_ != nullptr ? folded_->run(x) : module_.get_method(method_)({x});
     if (out.isTensor()) return {out.toTensor()};
     std::vector<at::Tensor> outputs;
     for (const c10::IValue& item : out.toTupleRef().elements()) outputs.push_back(item.toTensor());
@@ -67,6 +82,7 @@ class TorchEngine : public Engine {
   torch::jit::Module module_;
   std::string method_;
   EngineOptions options_;
+  std::unique_ptr<FoldedNetwork> folded_;  // null: the module runs as it is
 };
 
 /// A traced graph keeps tensors made while it was traced as constants, on the device they had there. They are moved in
@@ -83,12 +99,7 @@ void move_constants(torch::jit::Block* block, const Move& move) {
 
 }  // namespace
 
-std::string engine_name(const EngineOptions& options) {
-  const std::string name = "torch " + tensor::to_text(options.precision);
-  if (options.precision == tensor::Precision::kFloat32) return name;
-  const std::string unit = tensor::bf16_unit(options.device);
-  return name + " " + (unit.empty() ? "in software" : unit);
-}
+std::string engine_name(const EngineOptions& options) { return name_of(options, may_fold(options)); }
 
 void prepare_module(const torch::jit::Module& module, const c10::Device& device) {
   c10::NoGradGuard no_grad;

@@ -10,7 +10,6 @@
 
 #include "base/errors.h"
 #include "base/text.h"
-#include "data/digest.h"
 #include "graph/surgery.h"
 #include "model/preprocessing_source.h"
 #include "tensor/device.h"
@@ -19,18 +18,22 @@ namespace engraft::finetune {
 
 namespace {
 
-constexpr double kBytesPerGib = 1024.0 * 1024.0 * 1024.0;
 constexpr const char* kPictures = "the pictures";
 
 std::string name_of(const std::string& cut) { return cut.empty() ? kPictures : cut; }
 
 }  // namespace
 
+std::string FrozenPart::name_of(const Output& output) {
+  return output.is_features ? "features" : finetune::name_of(output.cut);
+}
+
 FrozenPart::FrozenPart(Setup& setup, Reporter& reporter)
     : setup_(setup),
       reporter_(reporter),
       disk_(store::cache_folder(setup.options.cache.cache_dir),
-            static_cast<int64_t>(setup.options.cache.cache_limit * kBytesPerGib)) {
+            store::cache_limit_bytes(setup.options.cache.cache_limit)),
+      room_(setup.options.cache.cache, setup.device, disk_) {
   decide_places();
 }
 
@@ -78,12 +81,12 @@ bool FrozenPart::is_used_once(const StagePlan& stage) const {
 }
 
 void FrozenPart::decide_places() {
-  CachePlaces places(setup_.options.cache.cache, setup_.device, disk_);
   const StagePlan& first = setup_.stages.front();
   if (first.is_on_features() && first.epochs > 0) {
     features_bytes_ = row_count() * setup_.head.options().embedding_dim * static_cast<int64_t>(sizeof(float));
-    features_place_ = places.for_features(features_bytes_);
-    tell_features();
+    const Placement placement = room_.for_features(features_bytes_);
+    features_place_ = placement.place;
+    tell("features: ", features_bytes_, placement);
   }
   for (const StagePlan& stage : setup_.stages) {
     if (stage.is_on_features() || stage.epochs == 0) continue;
@@ -97,53 +100,24 @@ void FrozenPart::decide_places() {
       reporter_.note("cache: none; every epoch decodes a view of its own");
       continue;
     }
-    places_[stage.cut] = places.for_activations(bytes, stage.cut.empty());
+    const Placement placement = room_.for_activations(bytes, stage.cut.empty());
+    places_[stage.cut] = placement.place;
     bytes_[stage.cut] = bytes;
-    tell_activations(stage.cut, text::shape(row.sizes().slice(1).vec()));
+    tell(text::cat("cache: ", finetune::name_of(stage.cut), " ", text::shape(row.sizes().slice(1).vec()), ", "), bytes,
+         placement);
   }
 }
 
-void FrozenPart::tell_features() const {
-  const std::string size =
-      text::cat("features: ", count_text(), ", ", text::bytes(static_cast<double>(features_bytes_)));
-  if (features_place_ == Place::kMemory) {
-    reporter_.note(size + ", in memory");
-  } else if (features_place_ == Place::kDisk) {
-    reporter_.note(size + ", in " + disk_.folder());
-  } else {
-    reporter_.warn(size + ": more than memory and " +
-                   (disk_.folder().empty() ? "no disk" : "--cache-limit or the disk") +
-                   " allow; the backbone runs in every epoch");
-  }
-}
-
-void FrozenPart::tell_activations(const std::string& cut, const std::string& shape) const {
-  const std::string size = text::cat("cache: ", name_of(cut), " ", shape, ", ", count_text(), ", ",
-                                     text::bytes(static_cast<double>(bytes_.at(cut))));
-  switch (places_.at(cut)) {
-    case Place::kMemory:
-      return reporter_.note(size + ", in memory");
-    case Place::kDevice:
-      return reporter_.note(size + ", in memory of " + setup_.device.str());
-    case Place::kDisk:
-      return reporter_.note(size + ", in " + disk_.folder());
-    case Place::kNowhere:
-      break;
-  }
-  if (setup_.options.cache.cache == "off") return reporter_.note(size + ": off; the trunk runs in every epoch");
-  if (cut.empty()) return reporter_.note(size + ": too large for memory; pictures are decoded in every epoch");
-  reporter_.warn(size +
-                 (disk_.folder().empty() ? ": no place for it on disk (give --cache-dir)"
-                                         : ": more than --cache-limit or the disk allow") +
-                 "; the trunk runs in every epoch");
+void FrozenPart::tell(const std::string& what, int64_t bytes, const Placement& placement) const {
+  const std::string line = text::cat(what, count_text(), ", ", text::bytes(static_cast<double>(bytes)), placement.text);
+  placement.is_surprising ? reporter_.warn(line) : reporter_.note(line);
 }
 
 /// All that decides the bytes of an output's rows.
 io::Json FrozenPart::key_of(const Output& output, const StagePlan& stage) {
-  if (data_digest_.empty()) data_digest_ = data::data_digest(setup_.listing);
-  io::Json key = {{"data", data_digest_},
+  io::Json key = {{"data", digests_of(setup_).contents},
                   {"preprocessing", model::to_json(setup_.engine_options.preprocessing)},
-                  {"engine", engine::engine_name(setup_.engine_options)},
+                  {"engine", setup_.engine.report.name},
                   {"batch", setup_.engine_options.batch_size},
                   {"platform", tensor::platform_text()},
                   {"device", setup_.device.str()},
@@ -173,49 +147,54 @@ std::string FrozenPart::method_for(const std::vector<Output>& outputs) {
   return cuts.front().empty() ? "" : graph::split(setup_.body, cuts.front()).trunk_method;
 }
 
-FrozenPart::Filled FrozenPart::fill(std::vector<Output>& outputs, const std::string& what) {
+void FrozenPart::add_bad(const std::vector<std::pair<int64_t, std::string>>& bad, Filled& filled) const {
+  if (!filled.bad.empty()) return;  // the same pictures for every output
   const std::vector<int64_t> items = all_items();
-  const int64_t count = row_count();
+  for (const auto& [index, reason] : bad) {
+    const int64_t item = items.at(static_cast<size_t>(index)), row = setup_.views.row_of(item);
+    if (!filled.bad.empty() && filled.bad.back().row == row) continue;  // another view of it
+    filled.bad.push_back({row, setup_.listing.samples[static_cast<size_t>(row)].image_path, reason, item});
+  }
+}
+
+std::optional<store::CachedRows> FrozenPart::find_on_disk(const Output& output) const {
+  if (output.key.is_null()) return std::nullopt;
+  auto [found, is_damaged] = disk_.find(output.key);
+  if (is_damaged) reporter_.warn("cache: " + name_of(output) + " on disk is damaged; computed anew");
+  if (!found || found->rows.rows() + static_cast<int64_t>(found->bad.size()) != row_count()) return std::nullopt;
+  reporter_.note("cache: " + name_of(output) + " found on disk");
+  return found;
+}
+
+FrozenPart::Filled FrozenPart::fill(std::vector<Output>& outputs, const std::string& what) {
   Filled filled;
   filled.rows.resize(outputs.size());
-  const auto add_bad = [&](const std::vector<std::pair<int64_t, std::string>>& bad) {
-    if (!filled.bad.empty()) return;  // the same pictures for every output
-    for (const auto& [index, reason] : bad) {
-      const int64_t item = items[static_cast<size_t>(index)], row = setup_.views.row_of(item);
-      if (!filled.bad.empty() && filled.bad.back().row == row) continue;  // another view of it
-      filled.bad.push_back({row, setup_.listing.samples[static_cast<size_t>(row)].image_path, reason, item});
-    }
-  };
-
   std::vector<Output> missing;
   std::vector<size_t> place_of_missing;
   for (size_t i = 0; i < outputs.size(); ++i) {
-    if (!outputs[i].key.is_null()) {
-      auto found = disk_.find(outputs[i].key);
-      if (found && found->rows.rows() + static_cast<int64_t>(found->bad.size()) == count) {
-        reporter_.note("cache: " + (outputs[i].is_features ? "features" : name_of(outputs[i].cut)) + " found on disk");
-        filled.rows[i] = found->rows;
-        add_bad(found->bad);
-        continue;
-      }
+    if (const auto found = find_on_disk(outputs[i])) {
+      filled.rows[i] = found->rows;
+      add_bad(found->bad, filled);
+      continue;
     }
     missing.push_back(outputs[i]);
     place_of_missing.push_back(i);
   }
   if (missing.empty()) return filled;
 
-  std::vector<std::unique_ptr<store::RowsWriter>> writers;
+  std::vector<std::unique_ptr<RowsKeeper>> keepers;
   for (const Output& output : missing) {
-    const c10::Device memory = output.place == Place::kDevice ? setup_.device : c10::Device(c10::kCPU);
-    writers.push_back(output.place == Place::kDisk ? disk_.begin(output.key, output.bytes)
-                                                   : store::make_memory_writer(count, memory));
+    keepers.push_back(std::make_unique<RowsKeeper>(
+        RowsKeeper::Wanted{name_of(output), output.is_features, output.place, row_count(), output.bytes}, output.key,
+        room_, reporter_));
   }
-  const auto engine = engine::make_torch_engine(setup_.body, method_for(missing), setup_.engine_options);
+  const std::vector<int64_t> items = all_items();
+  const auto engine = engine::make_engine(setup_.body, method_for(missing), setup_.engine_options);
   const auto unread = forward_pass(
       setup_.listing, items, *engine, {setup_.options.compute.loader_threads, what, setup_.views},
       [&](const std::vector<int64_t>&, const std::vector<at::Tensor>& given) {
         for (size_t i = 0; i < missing.size(); ++i) {
-          writers[i]->append(missing[i].is_features ? model::pooled(given[i], setup_.pool).contiguous() : given[i]);
+          keepers[i]->append(missing[i].is_features ? model::pooled(given[i], setup_.pool).contiguous() : given[i]);
         }
       },
       reporter_);
@@ -223,8 +202,11 @@ FrozenPart::Filled FrozenPart::fill(std::vector<Output>& outputs, const std::str
   for (size_t i = 0; i < items.size(); ++i) index_of[items[i]] = static_cast<int64_t>(i);
   std::vector<std::pair<int64_t, std::string>> bad;
   for (const BadPicture& picture : unread) bad.emplace_back(index_of.at(picture.item), picture.reason);
-  add_bad(bad);
-  for (size_t i = 0; i < missing.size(); ++i) filled.rows[place_of_missing[i]] = writers[i]->finish(bad).rows;
+  add_bad(bad, filled);
+  for (size_t i = 0; i < missing.size(); ++i) {
+    filled.rows[place_of_missing[i]] = keepers[i]->finish(bad);
+    place_of(missing[i]) = keepers[i]->place();
+  }
   return filled;
 }
 
@@ -266,6 +248,7 @@ void FrozenPart::first_pass(int64_t first_stage) {
   bad.insert(bad.end(), filled.bad.begin(), filled.bad.end());
   drop_bad(setup_, bad, reporter_);
   for (size_t i = 0; i < outputs.size(); ++i) {
+    if (place_of(outputs[i]) == Place::kNowhere) continue;
     if (filled.rows[i].rows() != row_count()) {
       throw DataError(setup_.options.data.data + ": pictures changed while they were read; start again");
     }
@@ -282,6 +265,7 @@ std::optional<store::ActivationRows> FrozenPart::activations(const StagePlan& st
   if (place == Place::kDisk) outputs.front().key = key_of(outputs.front(), stage);
   Filled filled = fill(outputs, text::cat("stage ", stage.number, ": computing activations"));
   require_readable(filled.bad);
+  if (!is_kept(stage)) return std::nullopt;
   kept_[stage.cut] = filled.rows.front();
   return filled.rows.front();
 }

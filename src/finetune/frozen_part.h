@@ -7,6 +7,7 @@
 
 #include "base/report.h"
 #include "finetune/cache_places.h"
+#include "finetune/rows_keeper.h"
 #include "finetune/setup.h"
 #include "store/activation_cache.h"
 
@@ -59,24 +60,28 @@ class FrozenPart {
   bool fits_first_pass(const StagePlan& stage) const;
   bool is_kept(const StagePlan& stage) const;
   bool is_used_once(const StagePlan& stage) const;
-  void tell_features() const;
-  void tell_activations(const std::string& cut, const std::string& shape) const;
+  static std::string name_of(const Output& output);
+  Place& place_of(const Output& output) { return output.is_features ? features_place_ : places_[output.cut]; }
+  void tell(const std::string& what, int64_t bytes, const Placement& placement) const;
   void decide_places();
   io::Json key_of(const Output& output, const StagePlan& stage);
-  /// Finds or computes `outputs`, by one method of the body.
+  void add_bad(const std::vector<std::pair<int64_t, std::string>>& bad, Filled& filled) const;
+  std::optional<store::CachedRows> find_on_disk(const Output& output) const;
+  /// Finds or computes `outputs`, by one method of the body. The place of those that neither disk nor memory took is
+  /// nowhere afterwards, and their rows are empty.
   Filled fill(std::vector<Output>& outputs, const std::string& what);
   std::string method_for(const std::vector<Output>& outputs);
 
   Setup& setup_;
   Reporter& reporter_;
   store::ActivationCache disk_;
+  CachePlaces room_;
   std::map<std::string, Place> places_;  // by cut
   std::map<std::string, int64_t> bytes_;
   std::map<std::string, store::ActivationRows> kept_;
   Place features_place_ = Place::kNowhere;
   int64_t features_bytes_ = 0;
   store::ActivationRows features_;
-  std::string data_digest_;
 };
 
 }  // namespace engraft::finetune

@@ -13,7 +13,7 @@ namespace engraft::finetune {
 
 Judged judge(const model::Artifact& model, const data::Listing& listing, const std::vector<int64_t>& rows,
              const engine::EngineOptions& engine_options, const PassOptions& pass, Reporter& reporter) {
-  const auto engine = engine::make_torch_engine(model.module, "forward", engine_options);
+  const auto engine = engine::make_engine(model.module, "forward", engine_options);
   Judged out;
   out.target = model.target;
   out.scale = model.scale;

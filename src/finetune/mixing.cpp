@@ -62,6 +62,8 @@ void paste(uint8_t* own, const std::vector<uint8_t>& others, int64_t count, int6
 }  // namespace
 
 double draw_beta(double alpha, RandomStream& stream) {
+  constexpr double kAlwaysHalf = 1e15;  // draws lie within 1e-7 of it from here on
+  if (!(alpha > 0 && alpha < kAlwaysHalf)) return 0.5;
   const double a = draw_gamma(alpha, stream), b = draw_gamma(alpha, stream);
   return a + b > 0 ? a / (a + b) : 0.5;  // both underflow at a tiny alpha
 }

@@ -21,7 +21,8 @@ struct MixOptions {
 /// One draw for the batch; with both on, each batch is one or the other.
 double mix_pictures(uint8_t* pixels, int64_t count, int64_t size_px, const MixOptions& options, RandomStream& stream);
 
-/// A draw from Beta(alpha, alpha), as the ratio of two draws from Gamma(alpha) (Marsaglia and Tsang 2000).
+/// A draw from Beta(alpha, alpha), as the ratio of two draws from Gamma(alpha) (Marsaglia and Tsang 2000); 0.5, what it
+/// tends to, for an alpha beyond 1e15 and one that is not above 0.
 double draw_beta(double alpha, RandomStream& stream);
 
 }  // namespace engraft::finetune

@@ -43,14 +43,15 @@ TrainResult try_rates(Setup& setup, const std::string& out, Reporter& reporter) 
   io::write_file(file, csv);
   const io::Json record = {{"stage", stage->number},
                            {"learning_rate", range.steepest},
-                           {"below_best", range.below_best},
+                           {"lowest_loss_at", 10 * range.below_best},
                            {"points", range.points.size()},
                            {"file", file}};
-  return {io::json_line(record), text::cat("stage ", stage->number, ": the loss falls most steeply at learning rate ",
-                                           two_digits(range.steepest), "; a tenth of the rate of the lowest loss is ",
-                                           two_digits(range.below_best), "\n", file, ": ", range.points.size(),
-                                           " rates from ", two_digits(range.points.front().learning_rate), " to ",
-                                           two_digits(range.points.back().learning_rate), "\n")};
+  return {io::json_line(record),
+          text::cat("stage ", stage->number, ": take learning rate ", two_digits(range.steepest),
+                    ", where the loss falls most steeply; it is lowest at ", two_digits(10 * range.below_best),
+                    ", which is often too high\n", file, ": ", range.points.size(), " rates from ",
+                    two_digits(range.points.front().learning_rate), " to ",
+                    two_digits(range.points.back().learning_rate), "\n")};
 }
 
 }  // namespace engraft::finetune

@@ -9,7 +9,7 @@
 
 #include "base/errors.h"
 #include "base/text.h"
-#include "data/digest.h"
+#include "finetune/progress_json.h"
 #include "io/toml.h"
 
 namespace engraft::finetune {
@@ -24,74 +24,11 @@ constexpr const char* kNow = "now/";              // of the trainee
 constexpr const char* kBest = "best/";            // its best epoch
 constexpr const char* kEma = "ema/";              // its moving average
 constexpr const char* kKept = "kept/";            // of the backbone: what earlier stages learned and this one freezes
-
-io::Json updates_json(const std::vector<train::UpdateSize>& updates) {
-  io::Json json = io::Json::array();
-  for (const train::UpdateSize& update : updates) json.push_back({update.name, update.ratio, update.still});
-  return json;
-}
-
-std::vector<train::UpdateSize> updates_of(const io::Json& json) {
-  std::vector<train::UpdateSize> updates;
-  for (const io::Json& update : json) {
-    updates.push_back({update.at(0).get<std::string>(), update.at(1).get<double>(), update.at(2).get<double>()});
-  }
-  return updates;
-}
-
-io::Json epoch_json(const train::EpochRecord& e) {
-  io::Json metrics = io::Json::array();
-  for (const stats::Metric& metric : e.val_metrics) metrics.push_back({metric.name, metric.value});
-  return {{"epoch", e.epoch},
-          {"learning_rate", e.learning_rate},
-          {"train_loss", e.train_loss},
-          {"train_right", e.train_right},
-          {"val_loss", e.val_loss},
-          {"val_merit", e.val_merit},
-          {"val_metrics", metrics},
-          {"seconds", e.seconds},
-          {"updates", updates_json(e.updates)}};
-}
-
-train::EpochRecord epoch_of(const io::Json& json) {
-  train::EpochRecord e;
-  json.at("epoch").get_to(e.epoch);
-  json.at("learning_rate").get_to(e.learning_rate);
-  json.at("train_loss").get_to(e.train_loss);
-  json.at("train_right").get_to(e.train_right);
-  json.at("val_loss").get_to(e.val_loss);
-  json.at("val_merit").get_to(e.val_merit);
-  for (const io::Json& metric : json.at("val_metrics")) {
-    e.val_metrics.push_back({metric.at(0).get<std::string>(), metric.at(1).get<double>()});
-  }
-  json.at("seconds").get_to(e.seconds);
-  e.updates = updates_of(json.at("updates"));
-  return e;
-}
-
-io::Json progress_json(const train::Progress& p) {
-  io::Json json = {{"step", p.step},         {"epoch", p.epoch},     {"rows_done", p.rows_done},
-                   {"loss_sum", p.loss_sum}, {"right", p.right},     {"learning_rate", p.learning_rate},
-                   {"best", p.best},         {"updates", p.updates}, {"update_sizes", updates_json(p.update_sizes)}};
-  json["epochs"] = io::Json::array();
-  for (const train::EpochRecord& e : p.epochs) json["epochs"].push_back(epoch_json(e));
-  return json;
-}
-
-train::Progress progress_of(const io::Json& json) {
-  train::Progress p;
-  json.at("step").get_to(p.step);
-  json.at("epoch").get_to(p.epoch);
-  json.at("rows_done").get_to(p.rows_done);
-  json.at("loss_sum").get_to(p.loss_sum);
-  json.at("right").get_to(p.right);
-  json.at("learning_rate").get_to(p.learning_rate);
-  json.at("best").get_to(p.best);
-  json.at("updates").get_to(p.updates);
-  p.update_sizes = updates_of(json.at("update_sizes"));
-  for (const io::Json& e : json.at("epochs")) p.epochs.push_back(epoch_of(e));
-  return p;
-}
+constexpr const char* kOptions = "options";
+constexpr const char* kData = "data";
+constexpr const char* kSizes = "sizes";
+constexpr const char* kContents = "contents";
+constexpr size_t kMostNamed = 8;
 
 /// What `from` has under `prefix`, without it.
 std::vector<tensor::NamedTensor> below(const std::string& prefix, const std::vector<tensor::NamedTensor>& from) {
@@ -147,15 +84,48 @@ std::vector<std::string> differences(const io::Json& before, const io::Json& now
   return out;
 }
 
-/// What bit-equality depends on beside the options.
-io::Json surroundings(const Setup& setup, const std::string& data_digest) {
+/// What bit-equality depends on.
+io::Json surroundings(const Setup& setup) {
   io::Json json = resolved_json(setup);
-  json.erase("stages");
-  json["data"] = data_digest;
+  json.erase("stages");  // they follow from the options
+  json[kOptions] = io::parse_json(setup.record, "the options");
+  json[kData] = {{kSizes, setup.digests.sizes}, {kContents, setup.digests.contents}};
   return json;
 }
 
-std::string sizes_digest(const Setup& setup) { return data::data_digest(setup.listing, data::DigestOf::kSizes); }
+/// Throws DataError naming what is not as it was.
+void require_same_surroundings(io::Json before, io::Json now, const std::string& where) {
+  const std::vector<std::string> options = differences(before.at(kOptions), now.at(kOptions));
+  if (!options.empty()) {
+    throw DataError(where + ": is of a run with other options: " + text::abridge(options, kMostNamed, ", "));
+  }
+  std::vector<std::string> different;
+  if (before.at(kData).at(kSizes) != now.at(kData).at(kSizes)) {
+    different.emplace_back("the data (other pictures, sizes of files, labels or splits)");
+  } else if (before.at(kData).at(kContents) != now.at(kData).at(kContents)) {
+    different.emplace_back("the data (the contents of files whose sizes are the same)");
+  }
+  for (io::Json* side : {&before, &now}) {
+    side->erase(kOptions);
+    side->erase(kData);
+  }
+  for (std::string& one : differences(before, now)) different.push_back(std::move(one));
+  if (different.empty()) return;
+  throw DataError(where + ": cannot be gone on with to the same bytes: " + text::join(different, ", "));
+}
+
+/// Throws DataError where the run has no such stage to go on with.
+const StagePlan& stage_of(const Setup& setup, const Resumption& resumption, const std::string& where) {
+  const auto count = static_cast<int64_t>(setup.stages.size());
+  const bool is_there = resumption.stage >= 1 && resumption.stage <= count &&
+                        setup.stages[static_cast<size_t>(resumption.stage - 1)].epochs > 0;
+  if (!is_there) throw DataError(text::cat(where, ": is of stage ", resumption.stage, ", the run has ", count));
+  if (resumption.epochs < 0 || resumption.steps_before < 0) {
+    throw DataError(text::cat(where, ": ", resumption.epochs, " lines of metrics, ", resumption.steps_before,
+                              " steps of earlier stages; expected at least 0"));
+  }
+  return setup.stages[static_cast<size_t>(resumption.stage - 1)];
+}
 
 }  // namespace
 
@@ -166,7 +136,8 @@ void require_same_options(const std::string& folder, const io::Json& record) {
   const io::Json now = io::parse_toml(io::to_toml(record), "the options");
   const std::vector<std::string> different = differences(before, now);
   if (different.empty()) return;
-  throw UsageError("--resume: " + folder + " was begun with other options: " + text::abridge(different, 8, ", "));
+  throw UsageError("--resume: " + folder +
+                   " was begun with other options: " + text::abridge(different, kMostNamed, ", "));
 }
 
 train::FitStart start_of(const store::Checkpoint& checkpoint) {
@@ -179,27 +150,24 @@ train::FitStart start_of(const store::Checkpoint& checkpoint) {
   return start;
 }
 
-std::optional<Resumption> read_resumption(const std::string& folder, Setup& setup) {
-  std::optional<store::Checkpoint> checkpoint = store::newest_checkpoint(folder);
+std::optional<Resumption> read_resumption(const std::string& folder, Setup& setup, Reporter& reporter) {
+  std::optional<store::Checkpoint> checkpoint = store::newest_checkpoint(folder, reporter);
   if (!checkpoint) return std::nullopt;
   const io::Json& state = checkpoint->state;
   const std::string where = folder + ": checkpoint of step " + std::to_string(checkpoint->step);
   try {
-    const auto different = differences(state.at("surroundings"), surroundings(setup, sizes_digest(setup)));
-    if (!different.empty()) {
-      throw DataError(where + ": cannot be gone on with to the same bytes: " + text::join(different, ", "));
-    }
+    require_same_surroundings(state.at("surroundings"), surroundings(setup), where);
     Resumption out;
     state.at("stage").get_to(out.stage);
     state.at("metrics_lines").get_to(out.epochs);
     state.at("steps_before").get_to(out.steps_before);
+    const StagePlan& stage = stage_of(setup, out, where);
     for (const io::Json& outcome : state.at("outcomes")) {
       out.outcomes.push_back(
           {outcome.at("record"), outcome.at("summary").get<std::string>(), outcome.at("selected").get<std::string>()});
     }
     out.start = start_of(*checkpoint);
     out.frozen_digests = state.at("frozen");
-    const StagePlan& stage = setup.stages.at(static_cast<size_t>(out.stage - 1));
     tensor::restore(below(kKept, checkpoint->weights), kept_tensors(setup, stage));
     return out;
   } catch (const nlohmann::json::exception& error) {
@@ -210,13 +178,7 @@ std::optional<Resumption> read_resumption(const std::string& folder, Setup& setu
 StageCheckpointer::StageCheckpointer(const Setup& setup, const StagePlan& stage, const model::FrozenProof& proof,
                                      const store::RunFolder& folder, const std::vector<StageOutcome>& done,
                                      int64_t steps_before)
-    : setup_(setup),
-      stage_(stage),
-      proof_(proof),
-      folder_(folder),
-      done_(done),
-      steps_before_(steps_before),
-      data_digest_(sizes_digest(setup)) {
+    : setup_(setup), stage_(stage), proof_(proof), folder_(folder), done_(done), steps_before_(steps_before) {
   double bytes = 0;
   for (const auto& item : model::learning_tensors(setup.body, stage.freeze))
     bytes += static_cast<double>(item.value.nbytes());
@@ -247,12 +209,9 @@ store::Checkpoint StageCheckpointer::checkpoint_of(const train::Progress& progre
                                                    const train::Optimizer& optimizer) const {
   store::Checkpoint checkpoint;
   checkpoint.step = steps_before_ + progress.step;
-  checkpoint.state = {{"stage", stage_.number},
-                      {"steps_before", steps_before_},
-                      {"metrics_lines", folder_.epochs()},
-                      {"progress", progress_json(progress)},
-                      {"outcomes", outcomes_json(done_)},
-                      {"surroundings", surroundings(setup_, data_digest_)}};
+  checkpoint.state = {
+      {"stage", stage_.number},        {"steps_before", steps_before_},    {"metrics_lines", folder_.epochs()},
+      {"progress", to_json(progress)}, {"outcomes", outcomes_json(done_)}, {"surroundings", surroundings(setup_)}};
   checkpoint.state["frozen"] = io::Json::object();
   for (const auto& [block, digest] : proof_.digests()) checkpoint.state["frozen"][block] = digest;
   add_under(kNow, trainee.state(), checkpoint.weights);

@@ -29,9 +29,10 @@ struct Resumption {
 };
 
 /// Reads the newest checkpoint of the run in `folder` and puts what earlier stages learned back into the setup; none
-/// where there is no checkpoint. Throws DataError naming the field where machine, backbone, preprocessing or data are
-/// not those of the checkpoint: then the same bytes cannot be promised.
-std::optional<Resumption> read_resumption(const std::string& folder, Setup& setup);
+/// where there is no checkpoint; warns of those that are damaged. Throws DataError naming what is not that of the
+/// checkpoint: options, machine, backbone, preprocessing, or the data, their contents included; then the same bytes
+/// cannot be promised.
+std::optional<Resumption> read_resumption(const std::string& folder, Setup& setup, Reporter& reporter);
 
 /// Where fit goes on from a checkpoint.
 train::FitStart start_of(const store::Checkpoint& checkpoint);
@@ -40,7 +41,8 @@ train::FitStart start_of(const store::Checkpoint& checkpoint);
 /// --checkpoint-every says.
 class StageCheckpointer : public train::Checkpointer {
  public:
-  /// All must outlive it. `steps_before`: of earlier stages; `done`: their outcomes.
+  /// All must outlive it, and digests_of() was asked of the setup. `steps_before`: of earlier stages; `done`: their
+  /// outcomes.
   StageCheckpointer(const Setup& setup, const StagePlan& stage, const model::FrozenProof& proof,
                     const store::RunFolder& folder, const std::vector<StageOutcome>& done, int64_t steps_before);
   bool is_due() override;
@@ -59,7 +61,6 @@ class StageCheckpointer : public train::Checkpointer {
   const store::RunFolder& folder_;
   const std::vector<StageOutcome>& done_;
   const int64_t steps_before_;
-  std::string data_digest_;
   Stopwatch since_last_;
   double interval_s_ = 0;
   std::optional<std::pair<int64_t, int64_t>> saved_;  // step and epoch

@@ -19,6 +19,7 @@
 #include "io/digest.h"
 #include "io/toml.h"
 #include "store/checkpoint.h"
+#include "store/folder_lock.h"
 #include "store/out_folder.h"
 #include "store/run_folder.h"
 #include "tensor/device.h"
@@ -55,11 +56,14 @@ std::string compose(const Setup& setup) {
   return model::compose_model(spec, setup.head);
 }
 
-/// What was trained in bf16 is judged in float32: model.pt holds float32 weights, and evaluate, predict and Python are
-/// to find on any machine what result.json says; between file and memory the rounding of bf16 would hide a difference.
+/// What was trained in bf16, or on what another engine gave, is judged by LibTorch in float32: model.pt holds float32
+/// weights, and evaluate, predict and Python are to find on any machine what result.json says; between file and memory
+/// other rounding would hide a difference.
 engine::EngineOptions judging_options(const Setup& setup) {
   engine::EngineOptions options = setup.engine_options;
   options.precision = tensor::Precision::kFloat32;
+  options.kind = engine::EngineKind::kTorch;
+  options.is_frozen = false;
   return options;
 }
 
@@ -101,21 +105,22 @@ std::string result_text(const char* what, const stats::Judgement& result, const 
   return text::cat(what, figures_text(to_json(result)), " on ", result.rows, pictures);
 }
 
-/// model.pt holds the last stage; an earlier one may have been better, by what decides and by loss.
+/// model.pt holds the last stage; an earlier one may have been better, by what decides between epochs.
 void warn_of_a_better_stage(const std::vector<StageOutcome>& stages, Target target, Reporter& reporter) {
   const std::string merit = stats::merit_name(target);
-  const auto value = [&](const io::Json& best) {
-    return merit.empty() ? text::fixed(best.at("loss").get<double>(), 4)
-                         : stats::value_text(merit, best.at(merit).get<double>());
-  };
   const io::Json& last = stages.back().record.at("best");
   for (const StageOutcome& stage : stages) {
     const io::Json& best = stage.record.at("best");
-    if ((!merit.empty() && best.at(merit) <= last.at(merit)) || best.at("loss") >= last.at("loss")) continue;
-    reporter.warn(text::cat(
-        "stage ", stage.record.at("stage").dump(),
-        " was better than the last one, which model.pt holds: ", merit.empty() ? "loss" : stats::title_of(merit), " ",
-        value(best), " against ", value(last), "; a lower learning_rate, or fewer stages, may help"));
+    const bool is_by_loss = merit.empty() || best.at(merit) == last.at(merit);
+    if (is_by_loss ? best.at("loss") >= last.at("loss") : best.at(merit) < last.at(merit)) continue;
+    const auto value = [&](const io::Json& epoch) {
+      return is_by_loss ? text::fixed(epoch.at("loss").get<double>(), 4)
+                        : stats::value_text(merit, epoch.at(merit).get<double>());
+    };
+    reporter.warn(
+        text::cat("stage ", stage.record.at("stage").dump(),
+                  " was better than the last one, which model.pt holds: ", is_by_loss ? "loss" : stats::title_of(merit),
+                  " ", value(best), " against ", value(last), "; a lower learning_rate, or fewer stages, may help"));
     return;
   }
 }
@@ -188,13 +193,20 @@ TrainResult finish(const Setup& setup, const std::vector<StageOutcome>& stages, 
 
 namespace {
 
-/// What a finished run said when it ended.
-TrainResult finished_result(const std::string& out) {
-  const io::Json record = io::read_json(out + "/" + store::kResultFile);
+/// What a finished run said when it ended; none of one that is not.
+std::optional<TrainResult> finished_result(const std::string& out) {
+  const std::string file = out + "/" + store::kResultFile, model = out + "/model.pt";
+  if (!std::filesystem::exists(file)) return std::nullopt;
+  store::remove_checkpoints(out);  // it may have been killed right before that
+  if (!std::filesystem::exists(model)) {
+    throw DataError(model + ": is missing, and the run finished: " + file + "; put it back, or remove " + out +
+                    " and train again");
+  }
+  const io::Json record = io::read_json(file);
   try {
-    return {io::json_line(record), text::cat(out, ": finished before; ", figures_text(record), "\n")};
+    return TrainResult{io::json_line(record), text::cat(out, ": finished before; ", figures_text(record), "\n")};
   } catch (const nlohmann::json::exception& error) {
-    throw DataError(out + "/" + store::kResultFile + ": " + error.what());
+    throw DataError(file + ": " + error.what());
   }
 }
 
@@ -238,31 +250,34 @@ TrainResult run_training(const TrainOptions& options, const std::string& out, co
   if (options.find_lr && options.verify_resume > 0) throw UsageError("--find-lr has no checkpoint to verify");
   if (options.find_lr && options.resume) throw UsageError("--find-lr trains nothing that --resume could go on with");
   const bool is_there = options.resume && std::filesystem::exists(out + "/" + store::kRunFile);
+  std::optional<store::FolderLock> lock;
   if (!is_there) {
     if (options.resume)
       store::remove_temporaries(out, store::kRunFile);  // of a run that was killed before its first file stood
     store::require_free_folder(out);
   } else {
     require_same_options(out, record);
-    if (std::filesystem::exists(out + "/" + store::kResultFile)) {
-      store::remove_checkpoints(out);  // it may have been killed right before that
-      return finished_result(out);
-    }
+    if (auto finished = finished_result(out)) return *finished;
+    lock.emplace(out);
+    if (auto finished = finished_result(out)) return *finished;  // by the process that held the lock
   }
   Setup setup = set_up(options, reporter);
   if (options.find_lr) return try_rates(setup, out, reporter);
   io::Json run_toml = record;
   run_toml["resolved"] = resolved_json(setup);
   std::optional<Resumption> resumption;
-  if (is_there) resumption = read_resumption(out, setup);
+  setup.record = io::json_line(record);
+  digests_of(setup);
+  if (is_there) resumption = read_resumption(out, setup, reporter);
   if (is_there) {
     reporter.note(resumption ? text::cat("resumed: stage ", resumption->stage, ", step ",
                                          resumption->start.progress.step, " of it")
-                             : "resumed: no checkpoint yet, from the beginning");
+                             : "resumed: no whole checkpoint, from the beginning");
   }
   FrozenPart frozen(setup, reporter);
   frozen.first_pass(resumption ? resumption->stage : 1);
   // Not before the pictures are known to be readable: a refused data set leaves no folder in the way of the next try.
+  if (!lock) lock.emplace(out);
   store::RunFolder folder = open_folder(out, is_there, resumption);
   folder.write_text(store::kRunFile, io::to_toml(run_toml));  // the first file: by it a later --resume knows the run
   if (setup.target != Target::kRegression) {

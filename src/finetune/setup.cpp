@@ -3,18 +3,18 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <cmath>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <unordered_set>
 
 #include "base/errors.h"
 #include "base/text.h"
+#include "data/digest.h"
+#include "finetune/sources.h"
 #include "finetune/stage_fit.h"
 #include "graph/probe.h"
 #include "graph/surgery.h"
 #include "model/preprocessing_source.h"
-#include "stats/regression.h"
 #include "tensor/device.h"
 
 namespace engraft::finetune {
@@ -91,23 +91,6 @@ std::vector<bool> trained_classes(const Setup& setup) {
   return has;
 }
 
-/// Throws DataError for labels that have no spread, or one that float32 has not.
-TargetScale scale_of(const TrainOptions& options, const data::Listing& listing, const std::vector<int64_t>& rows) {
-  if (target_of(options) != Target::kRegression) return {};
-  std::vector<double> values;
-  for (const int64_t row : rows) values.push_back(listing.samples[static_cast<size_t>(row)].value);
-  const TargetScale scale = stats::scale_of(values);
-  const std::string& path = options.data.data;
-  if (scale.std == 0) {
-    throw DataError(text::cat(path, ": all training labels are ", text::shortest(scale.mean), "; nothing to learn"));
-  }
-  if (!std::isfinite(static_cast<float>(scale.mean)) || !std::isnormal(static_cast<float>(scale.std))) {
-    throw DataError(text::cat(path, ": training labels of mean ", text::shortest(scale.mean), " and deviation ",
-                              text::shortest(scale.std), " are beyond float32; use another unit"));
-  }
-  return scale;
-}
-
 /// What the labels are, for a note.
 std::string labels_text(Target target, const data::Listing& listing, const TargetScale& scale) {
   if (target != Target::kRegression) {
@@ -151,6 +134,20 @@ Views make_views(const TrainOptions& options, const data::Listing& listing, cons
   return views;
 }
 
+/// Where a stage has something below its cut.
+void choose_engine_of(Setup& setup, Reporter& reporter) {
+  setup.engine_options.is_frozen = true;
+  const bool has_frozen = std::any_of(setup.stages.begin(), setup.stages.end(), [](const StagePlan& stage) {
+    return stage.epochs > 0 && (stage.is_on_features() || !stage.cut.empty());
+  });
+  if (has_frozen) {
+    setup.engine = choose_engine(setup.options.compute.engine, setup.body, setup.engine_options, reporter);
+  } else {
+    setup.engine.report.name = engine::engine_name(setup.engine_options);
+  }
+  setup.engine_options.kind = setup.engine.kind;
+}
+
 }  // namespace
 
 Setup set_up(const TrainOptions& given, Reporter& reporter) {
@@ -163,7 +160,7 @@ Setup set_up(const TrainOptions& given, Reporter& reporter) {
   std::vector<int64_t> val_rows = data::rows_of(listing, "val");
   std::vector<int64_t> test_rows = data::rows_of(listing, "test");
   const Target target = target_of(options);
-  const TargetScale scale = scale_of(options, listing, train_rows);
+  const TargetScale scale = scale_of(target, options.data.data, listing, train_rows);
 
   model::BackboneOptions source;
   source.path = options.backbone;
@@ -232,7 +229,16 @@ Setup set_up(const TrainOptions& given, Reporter& reporter) {
       options.compute.precision,
       {setup.body, setup.listing, setup.train_rows, setup.engine_options, options.compute.loader_threads}, reporter);
   setup.engine_options.precision = setup.precision.precision;
+  choose_engine_of(setup, reporter);
   return setup;
+}
+
+const DataDigests& digests_of(Setup& setup) {
+  using data::DigestOf;
+  DataDigests& digests = setup.digests;
+  if (digests.sizes.empty()) digests.sizes = data::data_digest(setup.listing, DigestOf::kSizes);
+  if (digests.contents.empty()) digests.contents = data::data_digest(setup.listing, DigestOf::kContent);
+  return digests;
 }
 
 io::Json resolved_json(const Setup& setup) {
@@ -243,7 +249,7 @@ io::Json resolved_json(const Setup& setup) {
                        {"platform", tensor::platform_text()},
                        {"device", setup.device.str()},
                        {"precision", tensor::to_text(setup.precision.precision)},
-                       {"engine", engine::engine_name(setup.engine_options)}};
+                       {"engine", setup.engine.report.name}};
   resolved["stages"] = io::Json::array();
   for (const StagePlan& stage : setup.stages) resolved["stages"].push_back(to_json(stage));
   return resolved;
@@ -267,7 +273,7 @@ void drop_bad(Setup& setup, const std::vector<BadPicture>& bad, Reporter& report
     rows->erase(std::remove_if(rows->begin(), rows->end(), is_bad), rows->end());
   }
   if (setup.train_rows.empty() || setup.val_rows.empty()) throw DataError(path + ": no readable pictures are left");
-  setup.scale = scale_of(setup.options, setup.listing, setup.train_rows);
+  setup.scale = scale_of(setup.target, path, setup.listing, setup.train_rows);
   const std::vector<bool> after = trained_classes(setup);
   for (size_t k = 0; k < after.size(); ++k) {
     if (before[k] && !after[k]) {

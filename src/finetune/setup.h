@@ -9,6 +9,7 @@
 #include "base/target.h"
 #include "data/listing.h"
 #include "engine/engine.h"
+#include "finetune/engine_choice.h"
 #include "finetune/forward_pass.h"
 #include "finetune/precision.h"
 #include "finetune/stage_plan.h"
@@ -20,6 +21,11 @@
 #include "model/head.h"
 
 namespace engraft::finetune {
+
+/// data::data_digest of a listing with the sizes of its files, and with their contents.
+struct DataDigests {
+  std::string sizes, contents;
+};
 
 /// A training with everything resolved that can be known before pictures are computed on.
 struct Setup {
@@ -34,6 +40,7 @@ struct Setup {
   torch::jit::Module body;
   /// The head's first.
   std::vector<StagePlan> stages;
+  /// Of what is frozen.
   engine::EngineOptions engine_options;
   model::Pool pool;
   model::Head head;
@@ -42,14 +49,23 @@ struct Setup {
   std::vector<BadPicture> skipped;
   /// Of trunk and top; the head is float32.
   PrecisionChoice precision = {};
+  /// Of what is frozen.
+  EngineChoice engine = {};
   Target target = Target::kSoftmax;
   /// Of regression: of the labels of train_rows.
   TargetScale scale = {};
+  /// What run.toml says of the options, as one line of JSON.
+  std::string record = {};
+  /// As digests_of() gave them; empty before.
+  DataDigests digests = {};
 };
 
 /// Lists the data, loads the backbone, plans the stages, makes the head, and tells `reporter` what it found. Sets the
 /// number of compute threads. Throws UsageError, DataError and ModelError for all that can be wrong so far.
 Setup set_up(const TrainOptions& options, Reporter& reporter);
+
+/// The digests of the listing, taken when they are first asked for: before the pictures are computed on.
+const DataDigests& digests_of(Setup& setup);
 
 /// What run.toml adds to the options under [resolved].
 io::Json resolved_json(const Setup& setup);

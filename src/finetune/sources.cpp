@@ -2,15 +2,21 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
+#include <limits>
+
 #include "base/errors.h"
 #include "base/text.h"
 #include "finetune/picture_loader.h"
+#include "stats/regression.h"
 
 namespace engraft::finetune {
 
 namespace {
 
 constexpr uint64_t kMixKey = 0x6d6978;  // "mix"
+/// Of regression: the most that float32's steps at the labels' mean may be of their deviation.
+constexpr double kMostRounding = 1e-3;
 
 /// [N, K] float32: 1 where the class holds.
 at::Tensor many_hot(const data::Listing& listing, const std::vector<int64_t>& rows) {
@@ -24,7 +30,40 @@ at::Tensor many_hot(const data::Listing& listing, const std::vector<int64_t>& ro
   return holds;
 }
 
+/// Throws DataError where float32 does not have it.
+double standardised(const data::Sample& sample, const TargetScale& scale) {
+  const double value = (sample.value - scale.mean) / scale.std;
+  if (std::abs(value) <= std::numeric_limits<float>::max()) return value;
+  throw DataError(text::cat(sample.image_path, ": label '", sample.label_name, "' is ", text::shortest(value),
+                            " deviations of the training labels, beyond float32; is it in their unit?"));
+}
+
 }  // namespace
+
+TargetScale scale_of(Target target, const std::string& path, const data::Listing& listing,
+                     const std::vector<int64_t>& rows) {
+  if (target != Target::kRegression) return {};
+  std::vector<double> values;
+  for (const int64_t row : rows) values.push_back(listing.samples[static_cast<size_t>(row)].value);
+  const TargetScale scale = stats::scale_of(values);
+  if (scale.std == 0) {
+    throw DataError(text::cat(path, ": all training labels are ", text::shortest(scale.mean), "; nothing to learn"));
+  }
+  if (!std::isfinite(static_cast<float>(scale.mean)) || !std::isnormal(static_cast<float>(scale.std))) {
+    throw DataError(text::cat(path, ": training labels of mean ", text::shortest(scale.mean), " and deviation ",
+                              text::shortest(scale.std), " are beyond float32; use another unit"));
+  }
+  const double step = std::abs(scale.mean) * std::numeric_limits<float>::epsilon();
+  if (step > kMostRounding * scale.std) {
+    throw DataError(text::cat(path, ": training labels of mean ", text::shortest(scale.mean), " and deviation ",
+                              text::shortest(scale.std), ": model.pt gives float32, which has steps of ",
+                              text::fixed(step, 6), " there; take an offset off the labels"));
+  }
+  for (const data::Sample& sample : listing.samples) {
+    if (!sample.label_name.empty()) standardised(sample, scale);
+  }
+  return scale;
+}
 
 at::Tensor labels_of(const data::Listing& listing, const std::vector<int64_t>& rows, const LabelForm& form,
                      const c10::Device& device) {
@@ -34,7 +73,7 @@ at::Tensor labels_of(const data::Listing& listing, const std::vector<int64_t>& r
       return many_hot(listing, rows).to(device);
     case Target::kRegression: {
       std::vector<double> values;
-      for (const int64_t row : rows) values.push_back((sample(row).value - form.scale.mean) / form.scale.std);
+      for (const int64_t row : rows) values.push_back(standardised(sample(row), form.scale));
       return at::tensor(values, at::kDouble).to(at::kFloat).unsqueeze(1).to(device);  // [N, 1]
     }
     case Target::kSoftmax:

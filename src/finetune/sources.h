@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/target.h"
@@ -13,6 +14,12 @@
 #include "train/fit.h"
 
 namespace engraft::finetune {
+
+/// How the labels of `rows` are standardised: by mean and deviation in regression, else by nothing. Throws DataError,
+/// naming the data at `path`, where the labels of `rows` have no spread or one that float32 has not, and, naming the
+/// picture, for any label of the listing that float32 does not have then.
+TargetScale scale_of(Target target, const std::string& path, const data::Listing& listing,
+                     const std::vector<int64_t>& rows);
 
 /// How labels become tensors.
 struct LabelForm {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/errors.h"
 #include "base/text.h"
@@ -13,6 +14,7 @@ namespace {
 
 constexpr const char* kBackbonePrefix = "backbone.";
 constexpr double kMostlyStill = 0.5;
+constexpr double kMostWeight = 1e6;
 
 std::vector<int64_t> train_labels(const Setup& setup) {
   std::vector<int64_t> labels;
@@ -34,19 +36,24 @@ std::vector<double> balanced_weights(size_t classes, const std::vector<int64_t>&
 /// Of "ants:1+bees:2.5".
 std::vector<double> named_weights(const std::string& text, const std::vector<std::string>& classes) {
   std::vector<double> weights(classes.size(), 1.0);
+  std::set<std::string> named;
   for (const std::string& part : text::split(text, '+')) {
     const size_t colon = part.rfind(':');
     const auto weight = text::to_double(colon == std::string::npos ? "" : part.substr(colon + 1));
     const std::string name = text::trim(part.substr(0, colon));
     const auto found = std::find(classes.begin(), classes.end(), name);
-    if (!weight || !(*weight >= 0) || !std::isfinite(*weight)) {
-      throw UsageError("class_weights '" + text + "': '" + part +
-                       "': expected CLASS:WEIGHT with a weight of at least 0");
+    if (!weight || !(*weight >= 0 && *weight <= kMostWeight)) {
+      throw UsageError(text::cat("class_weights '", text, "': '", part,
+                                 "': expected CLASS:WEIGHT with a weight from 0 to ", kMostWeight));
     }
     if (found == classes.end()) {
       throw UsageError("class_weights: no class '" + name + "'; classes: " + text::abridge(classes, 8));
     }
+    if (!named.insert(name).second) throw UsageError("class_weights '" + text + "': '" + name + "' twice");
     weights[static_cast<size_t>(found - classes.begin())] = *weight;
+  }
+  if (std::all_of(weights.begin(), weights.end(), [](double weight) { return weight == 0; })) {
+    throw UsageError("class_weights '" + text + "': every class has weight 0, which leaves nothing to learn from");
   }
   return weights;
 }
@@ -189,9 +196,10 @@ std::vector<BlockUpdate> block_updates(const std::vector<train::EpochRecord>& ep
 void warn_of_still_blocks(const std::vector<BlockUpdate>& updates, const StagePlan& stage, Reporter& reporter) {
   for (const BlockUpdate& update : updates) {
     if (update.still < kMostlyStill) continue;
-    reporter.warn(text::cat("stage ", stage.number, ": updates of ", update.block, " are below float32 resolution: ",
-                            text::fixed(100 * update.still, 0), " % of its weights kept their value (ratio ",
-                            text::shortest(update.ratio), "); a higher learning_rate would move them"));
+    reporter.warn(text::cat("stage ", stage.number, ": updates of ", update.block,
+                            " are below float32 resolution: ", text::fixed(100 * update.still, 0),
+                            " % of its weights kept their value (updates are ", text::fixed(1e9 * update.ratio, 1),
+                            "e-9 of its length); a higher learning_rate would move them"));
   }
 }
 

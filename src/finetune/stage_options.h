@@ -6,6 +6,12 @@
 
 namespace engraft::finetune {
 
+/// More passes, or batches in an update, than any training has; their products with numbers of rows can be counted.
+inline constexpr double kMostEpochs = 1e6;
+inline constexpr double kMostBatches = 1e6;
+/// Of mixup and cutmix: each picture then keeps a half of its own.
+inline constexpr double kMostAlpha = 1e6;
+
 /// How weights move in a stage. A stage inherits every field it does not give.
 struct OptimizerOptions {
   std::string optimizer = "adamw";
@@ -45,13 +51,14 @@ void describe_optimizer(Visitor& v, OptimizerOptions& o, const std::string& lear
   v.field("weight_decay", o.weight_decay, "none on biases and norms").at_least(0);
   v.field("schedule", o.schedule, "how the rate moves over the stage")
       .one_of({"cosine", "constant", "one_cycle", "step", "plateau"});
-  v.field("warmup_epochs", o.warmup_epochs, "epochs of linear warm-up").at_least(0);
+  v.field("warmup_epochs", o.warmup_epochs, "epochs of linear warm-up").at_least(0).at_most(kMostEpochs);
   v.field("schedule_factor", o.schedule_factor, "of step and plateau: what the rate is multiplied by")
       .above(0)
       .below(1);
   v.field("schedule_epochs", o.schedule_epochs,
           "step: every so many epochs; plateau: after more than so many without a lower validation loss")
-      .at_least(1);
+      .at_least(1)
+      .at_most(kMostEpochs);
   v.group("Further settings (stages take those of the head that they do not give)");
   v.field("layer_decay", o.layer_decay, "the rate of each learning block is that of the one above it times this")
       .above(0)
@@ -62,14 +69,18 @@ void describe_optimizer(Visitor& v, OptimizerOptions& o, const std::string& lear
           "training pictures, then keeps them; train lets them move; default: frozen, for new: networks train")
       .one_of({"frozen", "train", "recalibrate"});
   v.field("clip_norm", o.clip_norm, "longest gradient, L2 over all that learns; 0: as it comes").at_least(0);
-  v.field("accumulate", o.accumulate, "batches that share one update").at_least(1);
+  v.field("accumulate", o.accumulate, "batches that share one update").at_least(1).at_most(kMostBatches);
   v.field("ema", o.ema, "moving average of the weights: share of the old, such as 0.999; 0: none").at_least(0).below(1);
   v.field("label_smoothing", o.label_smoothing, "share of the target spread over all classes").at_least(0).below(1);
   v.field("class_weights", o.class_weights, "balanced, none, or CLASS:WEIGHT+CLASS:WEIGHT, 1 for the others")
       .value("WEIGHTS");
   v.field("balanced", o.balanced, "draw every class equally often, with replacement");
-  v.field("mixup", o.mixup, "alpha of mixup on pictures; the trunk then runs in every epoch; 0: none").at_least(0);
-  v.field("cutmix", o.cutmix, "alpha of cutmix, likewise; with both, each batch draws one").at_least(0);
+  v.field("mixup", o.mixup, "alpha of mixup on pictures; the trunk then runs in every epoch; 0: none")
+      .at_least(0)
+      .at_most(kMostAlpha);
+  v.field("cutmix", o.cutmix, "alpha of cutmix, likewise; with both, each batch draws one")
+      .at_least(0)
+      .at_most(kMostAlpha);
   v.field("patience", o.patience, "end the stage after so many epochs without a better one; 0: never").at_least(0);
 }
 
@@ -83,7 +94,7 @@ struct StageOptions {
 template <class Visitor>
 void describe(Visitor& v, StageOptions& o) {
   v.field("unfreeze", o.unfreeze, "BLOCK and all above it, last:N, all, none, or single blocks joined by +").required();
-  v.field("epochs", o.epochs, "passes over the training pictures").at_least(1);
+  v.field("epochs", o.epochs, "passes over the training pictures").at_least(1).at_most(kMostEpochs);
   describe_optimizer(v, o.optimizer, "peak learning rate; default: a tenth of the head's");
 }
 

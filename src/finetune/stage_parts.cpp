@@ -34,7 +34,7 @@ std::pair<std::unique_ptr<train::BatchSource>, std::unique_ptr<train::BatchSourc
 /// The same from pictures, with the trunk on the fly.
 void add_picture_sources(const Setup& setup, const StagePlan& stage, const std::string& trunk_method,
                          StageParts& parts) {
-  parts.engine = engine::make_torch_engine(setup.body, trunk_method, setup.engine_options);
+  parts.engine = engine::make_engine(setup.body, trunk_method, setup.engine_options);
   PictureSource::Options options;
   options.labels = {setup.target, setup.scale};
   options.loader_threads = setup.options.compute.loader_threads;
@@ -63,7 +63,9 @@ StageParts top_parts(Setup& setup, const StagePlan& stage, const std::optional<s
     trunk_method = split.trunk_method;
     top_method = split.top_method;
   }
-  reporter.note(text::cat("stage ", stage.number, ": unfreezes ", text::abridge(stage.freeze.learning, 6), "; cut at ",
+  const std::string learning =
+      stage.freeze.learning.empty() ? "the head alone" : text::abridge(stage.freeze.learning, 6);
+  reporter.note(text::cat("stage ", stage.number, ": unfreezes ", learning, "; cut at ",
                           stage.cut.empty() ? "the pictures" : stage.cut));
   if (!stage.cut_note.empty()) reporter.warn(text::cat("stage ", stage.number, ": ", stage.cut_note));
   StageParts parts;

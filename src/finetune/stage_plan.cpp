@@ -103,14 +103,48 @@ void check_together(const StagePlan& stage, const TrainOptions& options, const s
   }
 }
 
-/// A momentum that no stage takes is a misunderstanding.
-void check_momentum(const TrainOptions& options, const std::vector<StagePlan>& stages) {
-  if (!options.optimizer.momentum) return;
-  for (const StagePlan& stage : stages) {
-    if (stage.optimizer.optimizer != "adamw" && stage.optimizer.optimizer != "lbfgs") return;
+bool takes_momentum(const StagePlan& stage) {
+  return stage.optimizer.optimizer != "adamw" && stage.optimizer.optimizer != "lbfgs";
+}
+bool unfreezes(const StagePlan& stage) { return stage.epochs > 0 && !stage.freeze.learning.empty(); }
+bool steps_down(const StagePlan& stage) {
+  return stage.optimizer.schedule == "step" || stage.optimizer.schedule == "plateau";
+}
+
+/// A setting that some stages have no use for.
+struct Setting {
+  const char* name;
+  bool (*is_given)(const OptimizerOptions& options);
+  bool (*is_heeded)(const StagePlan& stage);
+  const char* belongs_to;
+  std::string (*found)(const StagePlan& stage);
+};
+
+const Setting kSettings[] = {
+    {"--momentum", [](const OptimizerOptions& o) { return o.momentum.has_value(); }, takes_momentum,
+     "sgd and both rmsprop", [](const StagePlan& s) { return "every stage uses " + s.optimizer.optimizer; }},
+    {"--schedule-factor",
+     [](const OptimizerOptions& o) { return o.schedule_factor != OptimizerOptions().schedule_factor; }, steps_down,
+     "--schedule step and plateau", [](const StagePlan& s) { return "every stage's is " + s.optimizer.schedule; }},
+    {"--schedule-epochs",
+     [](const OptimizerOptions& o) { return o.schedule_epochs != OptimizerOptions().schedule_epochs; }, steps_down,
+     "--schedule step and plateau", [](const StagePlan& s) { return "every stage's is " + s.optimizer.schedule; }},
+    {"--layer-decay", [](const OptimizerOptions& o) { return o.layer_decay != 1; }, unfreezes, "blocks that learn",
+     [](const StagePlan&) { return std::string("no --stage unfreezes any"); }},
+    {"--backbone-scale", [](const OptimizerOptions& o) { return o.backbone_scale != 1; }, unfreezes,
+     "blocks that learn", [](const StagePlan&) { return std::string("no --stage unfreezes any"); }},
+    {"--norms", [](const OptimizerOptions& o) { return o.norms.has_value(); }, unfreezes, "blocks that learn",
+     [](const StagePlan&) { return std::string("no --stage unfreezes any"); }},
+};
+
+/// A setting that no stage has a use for is a misunderstanding.
+void check_settings(const std::vector<OptimizerOptions>& given, const std::vector<StagePlan>& stages) {
+  for (const Setting& setting : kSettings) {
+    if (std::none_of(given.begin(), given.end(), setting.is_given)) continue;
+    if (std::any_of(stages.begin(), stages.end(), setting.is_heeded)) continue;
+    throw UsageError(
+        text::cat(setting.name, ": belongs to ", setting.belongs_to, ", and ", setting.found(stages.front())));
   }
-  throw UsageError("--momentum: belongs to sgd and both rmsprop, and every stage uses " +
-                   stages.front().optimizer.optimizer);
 }
 
 StagePlan plan_one(const StageOptions& given, const TrainOptions& head, int64_t number, const Body& body) {
@@ -126,6 +160,7 @@ StagePlan plan_one(const StageOptions& given, const TrainOptions& head, int64_t 
   if (!stage.optimizer.norms) stage.optimizer.norms = body.is_new ? "train" : "frozen";
   stage.freeze.norms = model::norm_policy_from_text(*stage.optimizer.norms);
   if (stage.epochs > 0) check_together(stage, head, where);
+  if (!takes_momentum(stage)) stage.optimizer.momentum.reset();  // that of another stage
   if (!learns_something(stage, body)) {
     throw UsageError(text::cat(where, ": unfreeze=", stage.unfreeze, " names ", text::join(stage.freeze.learning, " "),
                                ", which have nothing to learn"));
@@ -152,6 +187,7 @@ std::vector<StagePlan> plan_stages(const TrainOptions& options, const torch::jit
   Body body = describe_body(module, tap);
   body.is_new = is_new;
   std::vector<StagePlan> stages;
+  std::vector<OptimizerOptions> all_given = {options.optimizer};
   stages.push_back(plan_one({is_new ? "all" : "none", options.epochs, options.optimizer}, options, 1, body));
   for (const std::string& text : options.stage) {
     const int64_t number = static_cast<int64_t>(stages.size()) + 1;
@@ -162,9 +198,10 @@ std::vector<StagePlan> plan_stages(const TrainOptions& options, const torch::jit
     describe(schema, given);
     schema.apply_assignments(text, where);
     schema.check_required(where);
+    all_given.push_back(given.optimizer);
     stages.push_back(plan_one(given, options, number, body));
   }
-  check_momentum(options, stages);
+  check_settings(all_given, stages);
   return stages;
 }
 

@@ -58,7 +58,9 @@ void describe(Visitor& v, TrainOptions& o) {
           "names with ; between them in a manifest; regression: a manifest's labels are numbers")
       .one_of({"softmax", "sigmoid", "auto", "multilabel", "regression"});
   v.group("Training (the head alone, on features computed once)");
-  v.field("epochs", o.epochs, "passes over the training pictures; 0 goes straight to the first stage").at_least(0);
+  v.field("epochs", o.epochs, "passes over the training pictures; 0 goes straight to the first stage")
+      .at_least(0)
+      .at_most(kMostEpochs);
   describe_optimizer(v, o.optimizer, "peak learning rate");
   v.group("Stages");
   v.field(

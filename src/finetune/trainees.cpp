@@ -77,6 +77,12 @@ std::vector<double> TopTrainee::rate_scales() {
   return scales;
 }
 
+std::vector<tensor::OuterGradient*> TopTrainee::outer_gradients() {
+  std::vector<tensor::OuterGradient*> all(model::learning_parameters(backbone_, plan_).size(), nullptr);
+  for (tensor::OuterGradient* one : head_.outer_gradients()) all.push_back(one);
+  return all;
+}
+
 std::vector<tensor::NamedTensor> TopTrainee::state() {
   return prefixed(model::learning_tensors(backbone_, plan_), head_.parameters());
 }

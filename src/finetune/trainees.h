@@ -20,6 +20,7 @@ class HeadTrainee : public train::Trainee {
   at::Tensor forward(const at::Tensor& inputs) override { return head_.forward(inputs); }
   void set_training(bool training) override { head_.set_training(training); }
   std::vector<tensor::NamedTensor> parameters() override { return head_.parameters(); }
+  std::vector<tensor::OuterGradient*> outer_gradients() override { return head_.outer_gradients(); }
   std::vector<tensor::NamedTensor> state() override { return head_.parameters(); }
 
  private:
@@ -40,6 +41,7 @@ class TopTrainee : public train::Trainee {
   void set_training(bool training) override;
   std::vector<tensor::NamedTensor> parameters() override;
   std::vector<double> rate_scales() override;
+  std::vector<tensor::OuterGradient*> outer_gradients() override;
   std::vector<tensor::NamedTensor> state() override;
   /// Frozen blocks whose batch norms stood in train mode when a stretch of training ended: nothing here puts them
   /// there, and whatever did has moved or used batch statistics.

@@ -81,7 +81,7 @@ void verify_resume(const Setup& setup, const StagePlan& stage, StageParts& parts
   const int64_t first = std::max<int64_t>(1, verification.steps / 2);
   std::filesystem::remove_all(verification.folder);  // of a verification that was killed
   store::write_checkpoint(verification.folder, train_on(verification.start, first));
-  const std::optional<store::Checkpoint> read = store::newest_checkpoint(verification.folder);
+  const std::optional<store::Checkpoint> read = store::newest_checkpoint(verification.folder, reporter);
   std::filesystem::remove_all(verification.folder);
   if (!read) throw SystemError("verify-resume: the checkpoint that was written cannot be read");
   begin_again();

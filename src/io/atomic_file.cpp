@@ -34,7 +34,7 @@ AtomicFile::AtomicFile(std::string path) : path_(std::move(path)) {
     std::error_code unknown;
     if (std::filesystem::is_symlink(path_, unknown)) path_ = std::filesystem::weakly_canonical(path_, unknown).string();
     temporary_ = path_ + ".tmp-" + std::to_string(::getpid());
-    descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    descriptor_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   }
   if (descriptor_ < 0) throw SystemError::from_errno("create", path_);
 }
@@ -66,6 +66,19 @@ void AtomicFile::write_at(uint64_t offset, const void* data, size_t size) {
     bytes += written;
     size -= static_cast<size_t>(written);
     offset += static_cast<uint64_t>(written);
+  }
+}
+
+void AtomicFile::read_at(uint64_t offset, void* data, size_t size) const {
+  char* bytes = static_cast<char*>(data);
+  while (size > 0) {
+    const ssize_t got = ::pread(descriptor_, bytes, size, static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw SystemError::from_errno("read", path_);
+    if (got == 0) throw SystemError("cannot read " + path_ + ": ends early");
+    bytes += got;
+    size -= static_cast<size_t>(got);
+    offset += static_cast<uint64_t>(got);
   }
 }
 

@@ -22,6 +22,8 @@ class AtomicFile {
   void write(std::string_view text) { write(text.data(), text.size()); }
   /// Overwrites `size` bytes at `offset`, which must have been written already (a header's final row count).
   void write_at(uint64_t offset, const void* data, size_t size);
+  /// Reads back `size` bytes at `offset`, which must have been written, before commit(); not of a pipe or device.
+  void read_at(uint64_t offset, void* data, size_t size) const;
   /// Bytes written so far.
   uint64_t size() const { return size_; }
   /// Syncs the file, renames it and syncs its folder.

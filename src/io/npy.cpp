@@ -169,7 +169,9 @@ NpyWriter::NpyWriter(const std::string& path, const std::string& dtype, const st
   const std::optional<int64_t> bytes = product(npy_item_bytes(dtype, path), row_shape);
   if (!bytes) throw DataError(path + ": a row " + text::shape(row_shape) + " has no valid size");
   row_bytes_ = *bytes;
-  file_.write(header(0));
+  const std::string start = header(0);
+  file_.write(start);
+  data_offset_ = static_cast<int64_t>(start.size());
 }
 
 std::string NpyWriter::header(int64_t rows) const {
@@ -194,6 +196,11 @@ std::string NpyWriter::header(int64_t rows) const {
 void NpyWriter::append(const void* data, int64_t rows) {
   file_.write(data, static_cast<size_t>(rows * row_bytes_));
   rows_ += rows;
+}
+
+void NpyWriter::read(int64_t first, int64_t rows, void* out) const {
+  const auto offset = static_cast<uint64_t>(data_offset_ + first * row_bytes_);
+  file_.read_at(offset, out, static_cast<size_t>(rows * row_bytes_));
 }
 
 void NpyWriter::commit() {

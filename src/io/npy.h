@@ -26,6 +26,8 @@ class NpyWriter {
 
   /// Appends `rows` rows of row_bytes() each, little-endian.
   void append(const void* data, int64_t rows);
+  /// Reads back `rows` rows from `first` on, before commit(). Throws SystemError.
+  void read(int64_t first, int64_t rows, void* out) const;
   int64_t rows() const { return rows_; }
   int64_t row_bytes() const { return row_bytes_; }
   /// Sets the number of rows in the header, then AtomicFile::commit().
@@ -38,6 +40,7 @@ class NpyWriter {
   std::string dtype_;
   std::vector<int64_t> row_shape_;
   int64_t row_bytes_;
+  int64_t data_offset_ = 0;
   int64_t rows_ = 0;
 };
 

@@ -62,6 +62,11 @@ bool is_near(const at::Tensor& found, const at::Tensor& expected, const Artifact
 
 io::Json self_test(const torch::jit::Module& module, const image::Preprocessing& preprocessing) {
   const at::Tensor logits = self_test_logits(module, preprocessing, kSelfTestSeed);
+  if (!logits.isfinite().all().item<bool>()) {
+    throw ModelError(
+        "the trained network gives what is not finite for a picture of noise; a lower --learning-rate is "
+        "the usual remedy");
+  }
   io::Json values = io::Json::array();
   for (int64_t i = 0; i < logits.numel(); ++i) values.push_back(static_cast<double>(logits[i].item<float>()));
   return io::Json{{"seed", kSelfTestSeed}, {"logits", values}};

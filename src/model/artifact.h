@@ -35,7 +35,7 @@ Artifact load_artifact(const std::string& path, bool trust);
 bool is_model_json(const std::string& archive_json);
 
 /// The record of a self-test: logits of `module` on one picture drawn from a counter stream,
-/// {"seed": s, "logits": [...]}. Float32, on the module's device.
+/// {"seed": s, "logits": [...]}. Float32, on the module's device. Throws ModelError where one is not finite.
 io::Json self_test(const torch::jit::Module& module, const image::Preprocessing& preprocessing);
 
 }  // namespace engraft::model

@@ -104,6 +104,7 @@ Head::Head(const HeadOptions& options) : options_(options), layers_(parse_head(o
     at::Tensor bias = uniform_tensor({layer.width}, bound, stream);
     parameters_.push_back({name + ".weight", weight.set_requires_grad(true)});
     parameters_.push_back({name + ".bias", bias.set_requires_grad(true)});
+    outer_.push_back(std::make_unique<tensor::OuterGradient>());
     inputs = layer.width;
   }
 }
@@ -122,7 +123,7 @@ at::Tensor Head::forward(const at::Tensor& embeddings) const {
   for (const HeadLayer& layer : layers_) {
     switch (layer.kind) {
       case HeadLayer::Kind::kLinear:
-        x = wide_linear(x, parameters_[next].value, parameters_[next + 1].value);  // [B, width]
+        x = wide_linear(x, parameters_[next].value, parameters_[next + 1].value, outer_[next / 2].get());  // [B, width]
         next += 2;
         break;
       case HeadLayer::Kind::kRelu:
@@ -143,6 +144,15 @@ at::Tensor Head::forward(const at::Tensor& embeddings) const {
     }
   }
   return x;
+}
+
+std::vector<tensor::OuterGradient*> Head::outer_gradients() const {
+  std::vector<tensor::OuterGradient*> all;
+  for (const auto& outer : outer_) {
+    all.push_back(outer.get());
+    all.push_back(nullptr);  // of the bias
+  }
+  return all;
 }
 
 void Head::to(const c10::Device& device) {

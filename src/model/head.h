@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tensor/named.h"
+#include "tensor/outer_gradient.h"
 
 namespace torch::jit {
 struct Module;
@@ -68,6 +69,9 @@ class Head {
   /// The live parameters, in order; they require gradients.
   const std::vector<tensor::NamedTensor>& parameters() const { return parameters_; }
 
+  /// For each of parameters(), where forward() can leave its gradient as factors; nullptr: nowhere.
+  std::vector<tensor::OuterGradient*> outer_gradients() const;
+
   /// Moves the parameters (once, before training).
   void to(const c10::Device& device);
 
@@ -79,6 +83,7 @@ class Head {
   HeadOptions options_;
   std::vector<HeadLayer> layers_;
   std::vector<tensor::NamedTensor> parameters_;
+  std::vector<std::unique_ptr<tensor::OuterGradient>> outer_;  // one for each linear layer
   bool training_ = false;
 };
 

@@ -144,8 +144,10 @@ void Field::check(const io::Json& value, const std::string& where) const {
     const std::string word = value.get<std::string>();
     if (std::find(choices_.begin(), choices_.end(), word) == choices_.end()) refuse("'" + word + "'");
   }
-  if (value.is_number() && (low_ || high_)) {
-    const double number = value.get<double>();
+  if (!value.is_number()) return;
+  const double number = value.get<double>();
+  if (!std::isfinite(number)) throw UsageError(where + ": must be a finite number, not " + text::shortest(number));
+  if (low_ || high_) {
     const bool too_low = low_ && (low_is_open_ ? !(number > *low_) : !(number >= *low_));
     const bool too_high = high_ && (high_is_open_ ? !(number < *high_) : !(number <= *high_));
     if (too_low || too_high) refuse(number_text(number));

@@ -4,32 +4,12 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "io/json.h"
-#include "store/activation_rows.h"
+#include "store/cache_entry.h"
+#include "store/rows_writer.h"
 
 namespace engraft::store {
-
-/// Rows with what could not be computed: index into the order that the rows were asked for, and the reason.
-struct CachedRows {
-  ActivationRows rows;
-  std::vector<std::pair<int64_t, std::string>> bad;
-};
-
-/// Takes rows batch by batch. Throws SystemError when memory or disk refuse.
-class RowsWriter {
- public:
-  virtual ~RowsWriter() = default;
-  /// Appends `output` [B, …]; all have the layout of the first.
-  virtual void append(const at::Tensor& output) = 0;
-  /// To be called once, at the end.
-  virtual CachedRows finish(std::vector<std::pair<int64_t, std::string>> bad) = 0;
-};
-
-/// Up to `capacity` rows in the memory of `device`.
-std::unique_ptr<RowsWriter> make_memory_writer(int64_t capacity, const c10::Device& device);
 
 /// Caches on disk, each a folder named by the digest of its key (src/store/FORMAT.md): an entry is found by an equal
 /// key and by nothing else. Processes may share the folder.
@@ -38,12 +18,19 @@ class ActivationCache {
   /// `folder` need not exist; empty: there is no disk to keep anything on. `limit_bytes` is for all entries together.
   ActivationCache(std::string folder, int64_t limit_bytes);
 
-  /// The entry of `key`, mapped from its file; none where there is none, or one that is not whole.
-  std::optional<CachedRows> find(const io::Json& key) const;
-  /// Whether an entry of `bytes` may be written: it fits the limit, once others have gone, and the disk.
-  bool has_room_for(int64_t bytes) const;
-  /// Removes the longest unused entries until `bytes` more fit the limit, and begins one. Throws SystemError.
-  std::unique_ptr<RowsWriter> begin(const io::Json& key, int64_t bytes) const;
+  /// What find gives: none where there is no entry, or a damaged one, which is removed.
+  struct Found {
+    std::optional<CachedRows> rows;
+    bool is_damaged = false;
+  };
+  /// The entry of `key`, mapped from its file after one reading that compares it with its digests.
+  Found find(const io::Json& key) const;
+  /// Why an entry of `bytes` may not be written ("more than --cache-limit allows"); empty where it may: it fits the
+  /// limit, once others have gone that nobody is writing, and the disk, and the folder can be written.
+  std::string refusal(int64_t bytes) const;
+  /// Removes what was left behind, and the longest unused entries until `bytes` more fit the limit, and begins one.
+  /// Entries that other processes are writing stay. Throws SystemError.
+  std::unique_ptr<EntryWriter> begin(const io::Json& key, int64_t bytes) const;
   const std::string& folder() const { return folder_; }
 
  private:
@@ -55,5 +42,8 @@ class ActivationCache {
 /// `given`, else $ENGRAFT_CACHE, else $XDG_CACHE_HOME/engraft, else ~/.cache/engraft; with "/activations" behind it.
 /// Empty where nothing says: then nothing can be kept on disk.
 std::string cache_folder(const std::string& given);
+
+/// `gib` ≥ 0 in bytes; what no int64_t holds as the largest.
+int64_t cache_limit_bytes(double gib);
 
 }  // namespace engraft::store

@@ -24,6 +24,7 @@ constexpr const char* kFolder = "checkpoints";
 constexpr const char* kWeightsFile = "weights.safetensors";
 constexpr const char* kOptimizerFile = "optimizer.safetensors";
 constexpr const char* kStateFile = "state.json";
+constexpr const char* kDigests = "xxh3_128";
 constexpr const char* kFormat = "engraft checkpoint";
 constexpr int64_t kVersion = 1;
 constexpr size_t kKept = 2;
@@ -75,6 +76,14 @@ std::string digest_of_file(const std::string& path) {
   return digest.hex();
 }
 
+/// Of state.json, as one line without its own digest.
+std::string digest_of_state(io::Json about) {
+  about.at(kDigests).erase(kStateFile);
+  io::Xxh128 digest;
+  digest.add(io::json_line(about));
+  return digest.hex();
+}
+
 struct Found {
   int64_t step;
   fs::path path;
@@ -100,8 +109,11 @@ Checkpoint read_checkpoint(const std::string& folder) {
     if (about.at("format") != kFormat || about.at("version") != kVersion) {
       throw DataError(folder + ": not a checkpoint of version 1");
     }
+    if (about.at(kDigests).at(kStateFile) != digest_of_state(about)) {
+      throw DataError(folder + "/" + kStateFile + ": is damaged");
+    }
     for (const char* file : {kWeightsFile, kOptimizerFile}) {
-      if (about.at("xxh3_128").at(file) != digest_of_file(folder + "/" + file)) {
+      if (about.at(kDigests).at(file) != digest_of_file(folder + "/" + file)) {
         throw DataError(folder + "/" + file + ": is damaged");
       }
     }
@@ -139,8 +151,9 @@ void write_checkpoint(const std::string& run, const Checkpoint& checkpoint) {
                     {"channels_last", channels_last},
                     {"state", checkpoint.state}};
   for (const char* file : {kWeightsFile, kOptimizerFile}) {
-    about["xxh3_128"][file] = digest_of_file(temporary + "/" + file);
+    about[kDigests][file] = digest_of_file(temporary + "/" + file);
   }
+  about[kDigests][kStateFile] = digest_of_state(about);
   io::write_json(temporary + "/" + kStateFile, about);
   // One of the same step, from before the epoch's validation or a resumption, steps aside until the new one stands.
   const std::string aside = folder + "/.tmp-old-step-" + std::to_string(checkpoint.step);
@@ -153,12 +166,12 @@ void write_checkpoint(const std::string& run, const Checkpoint& checkpoint) {
   for (size_t i = kKept; i < found.size(); ++i) fs::remove_all(found[i].path, error);
 }
 
-std::optional<Checkpoint> newest_checkpoint(const std::string& run) {
+std::optional<Checkpoint> newest_checkpoint(const std::string& run, Reporter& reporter) {
   for (const Found& found : checkpoints_of(run)) {
     try {
       return read_checkpoint(found.path.string());
-    } catch (const DataError&) {
-      continue;
+    } catch (const DataError& error) {
+      reporter.warn(std::string(error.what()) + "; this checkpoint is passed over");
     }
   }
   return std::nullopt;

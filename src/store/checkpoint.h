@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/report.h"
 #include "io/json.h"
 #include "tensor/named.h"
 
@@ -24,8 +25,8 @@ struct Checkpoint {
 void write_checkpoint(const std::string& run, const Checkpoint& checkpoint);
 
 /// The newest whole checkpoint below `run`, its tensors on the CPU; none where there is none. One that is damaged is
-/// passed over for the one before it.
-std::optional<Checkpoint> newest_checkpoint(const std::string& run);
+/// passed over for the one before it, with a warning.
+std::optional<Checkpoint> newest_checkpoint(const std::string& run, Reporter& reporter);
 
 /// Removes all checkpoints of a run.
 void remove_checkpoints(const std::string& run);

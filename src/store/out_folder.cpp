@@ -31,7 +31,9 @@ void require_free_folder(const std::string& folder) {
   if (!fs::is_directory(status)) throw UsageError(folder + ": exists and is not a folder; expected a new folder");
   bool is_empty = true;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
-    is_empty = is_empty && it->path().filename() == kRateRangeFile;  // a train --find-lr of the run to come
+    const fs::path name = it->path().filename();
+    // Of a train --find-lr of the run to come, and of one that was killed before its first file stood.
+    is_empty = is_empty && (name == kRateRangeFile || name == kLockFile);
   }
   if (error) throw UsageError("cannot read " + folder + ": " + error.message());
   if (is_empty) return;

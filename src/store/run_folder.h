@@ -14,6 +14,9 @@ inline constexpr const char* kResultFile = "result.json";
 /// Written by train --find-lr; it does not stand in a run's way.
 inline constexpr const char* kRateRangeFile = "rate_range.csv";
 
+/// Held by who writes the folder (FolderLock); it does not stand in a run's way either.
+inline constexpr const char* kLockFile = "run.lock";
+
 /// Removes what killed writers left half written in a folder, if there is one: of the file `name`, or of any file.
 void remove_temporaries(const std::string& folder, const std::string& name = "");
 

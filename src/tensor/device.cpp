@@ -10,6 +10,11 @@
 #include <torch/csrc/jit/passes/tensorexpr_fuser.h>
 #include <torch/headeronly/version.h>
 
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <vector>
+
 #include "base/errors.h"
 #include "base/text.h"
 
@@ -37,6 +42,35 @@ void ask_for_exact_cuda() {
   context.setBenchmarkCuDNN(false);
   torch::jit::setTensorExprFuserEnabled(false);
   torch::jit::overrideCanFuseOnGPU(false);
+}
+
+/// The first processor of /proc/cpuinfo: its name, and vendor, family, model and stepping, or ARM's words for them.
+std::string processor_text() {
+  std::map<std::string, std::string> fields;
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line) && !text::trim(line).empty();) {
+    const size_t colon = line.find(':');
+    if (colon != std::string::npos)
+      fields.emplace(text::trim(line.substr(0, colon)), text::trim(line.substr(colon + 1)));
+  }
+  std::vector<std::string> kind;
+  for (const char* key : {"vendor_id", "cpu family", "model", "stepping", "CPU implementer", "CPU architecture",
+                          "CPU variant", "CPU part", "CPU revision"}) {
+    if (fields.count(key) > 0) kind.push_back(fields[key]);
+  }
+  const std::string name = fields.count("model name") > 0 ? fields["model name"] : "unnamed processor";
+  return kind.empty() ? name : text::cat(name, " (", text::join(kind, " "), ")");
+}
+
+/// What the environment says of the kernels that LibTorch's libraries take.
+std::string kernel_choice() {
+  std::string out;
+  for (const char* name : {"ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ONEDNN_CPU_ISA_HINTS",
+                           "DNNL_CPU_ISA_HINTS", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS"}) {
+    const char* value = std::getenv(name);
+    if (value != nullptr && *value != '\0') out += text::cat(", ", name, "=", value);
+  }
+  return out;
 }
 
 }  // namespace
@@ -82,8 +116,9 @@ int64_t free_device_bytes(const c10::Device& device) {
 }
 
 std::string platform_text() {
-  return text::cat(at::get_cpu_capability(), ", ", text::count_of(at::get_num_threads(), "compute thread"),
-                   ", LibTorch ", TORCH_VERSION);
+  return text::cat(at::get_cpu_capability(), ", ", processor_text(), ", ",
+                   text::count_of(at::get_num_threads(), "compute thread"), ", LibTorch ", TORCH_VERSION,
+                   kernel_choice());
 }
 
 }  // namespace engraft::tensor

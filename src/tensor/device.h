@@ -26,7 +26,9 @@ void synchronize(const c10::Device& device);
 /// What is free of the memory of `device`, a GPU that device_from_text gave.
 int64_t free_device_bytes(const c10::Device& device);
 
-/// "x86-64 AVX2, 2 compute threads, LibTorch 2.11.0": what bit-equality depends on.
+/// "AVX2, AMD EPYC (AuthenticAMD 25 1 1), 2 compute threads, LibTorch 2.11.0": what bit-equality depends on, with the
+/// environment variables that choose kernels, where they are set. Of a processor that Linux does not describe so, what
+/// it says.
 std::string platform_text();
 
 }  // namespace engraft::tensor

@@ -1,5 +1,9 @@
 #include "train/fit.h"
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
 #include "base/errors.h"
 #include "base/stop.h"
 #include "base/text.h"
@@ -30,6 +34,28 @@ void check(const FitOptions& options) {
   }
 }
 
+/// Throws UsageError where those of all epochs could not be counted.
+int64_t steps_in_epoch(int64_t rows, const FitOptions& options) {
+  const int64_t steps = rows / options.batch_size + (rows % options.batch_size > 0 ? 1 : 0);
+  const int64_t most = std::numeric_limits<int64_t>::max() / std::max<int64_t>(1, steps);
+  if (options.epochs <= most && options.warmup_epochs <= most) return steps;
+  throw UsageError(text::cat("epochs: expected at most ", most, " of ", steps, " steps, found ",
+                             std::max(options.epochs, options.warmup_epochs)));
+}
+
+/// Throws DataError for a place that a training of `epochs` epochs of `rows` rows does not come to.
+void check_place(const Progress& p, int64_t rows, int64_t epochs) {
+  const auto require = [](bool holds, const char* what, auto found) {
+    if (!holds) throw DataError(text::cat("cannot be gone on from: ", what, " is ", found));
+  };
+  require(p.step >= 0, "step", p.step);
+  require(p.updates >= 0, "updates", p.updates);
+  require(p.epoch >= 1 && p.epoch <= epochs + 1, "epoch", p.epoch);
+  require(p.rows_done >= 0 && p.rows_done <= rows, "rows_done", p.rows_done);
+  require(static_cast<int64_t>(p.epochs.size()) == p.epoch - 1, "the number of epochs' records", p.epochs.size());
+  require(p.epochs.empty() ? p.best == 0 : p.best < p.epochs.size(), "best", p.best);
+}
+
 /// Outputs and labels, of regression in the units that they had before they were standardised; the outputs by the
 /// arithmetic of model.pt.
 stats::Answers answers_of(const Outputs& outputs, const FitOptions& options) {
@@ -56,7 +82,7 @@ class Fitting {
         schedule_(options.schedule),
         title_(text::cat("stage ", options.stage)) {
     check(options);
-    const int64_t steps_per_epoch = (train.rows() + options.batch_size - 1) / options.batch_size;
+    const int64_t steps_per_epoch = steps_in_epoch(train.rows(), options);
     schedule_.total_steps = steps_per_epoch * options.epochs;
     schedule_.warmup_steps = steps_per_epoch * options.warmup_epochs;
     rate_at(schedule_, 0);  // throws at once for a shape that is none
@@ -83,6 +109,7 @@ class Fitting {
 
  private:
   void go_on_from(const FitStart& start) {
+    check_place(start.progress, train_.rows(), options_.epochs);
     now_ = start.progress;
     tensor::restore(start.trainee, trainee_.state());
     updates_.optimizer().restore(start.optimizer);
@@ -130,7 +157,7 @@ class Fitting {
     std::vector<tensor::NamedTensor> before;
     if (is_first) before = tensor::snapshot(trainee_.parameters());
     const BatchSums sums = updates_.next(rate, [&](const BatchSums& so_far) { report(so_far); });
-    if (is_first) now_.update_sizes = update_sizes(before, trainee_.parameters());
+    if (is_first) now_.update_sizes = update_sizes(before, trainee_.parameters(), trainee_.outer_gradients());
     update_average(now_.ema, trainee_.state(), averaging_share(options_.ema, now_.updates));
     now_.learning_rate = rate;
     ++now_.updates;
@@ -170,13 +197,25 @@ class Fitting {
   void validate(EpochRecord& record) {
     const AverageScope averaged(trainee_, now_.ema);
     const Outputs outputs = infer(trainee_, val_, options_.batch_size);
-    const stats::Judgement judged = stats::judge(answers_of(outputs, options_));
+    const stats::Judgement judged = judge(outputs, record.epoch);
     record.val_loss = judged.loss;
     record.val_merit = judged.merit;
     record.val_metrics = judged.metrics;
     if (!now_.epochs.empty() && !is_better(record, now_.epochs[now_.best])) return;
     now_.best = now_.epochs.size();
     now_.best_state = tensor::snapshot(trainee_.state());
+  }
+
+  /// Figures that are all finite. One output that is no number is no loss either, and cannot be ranked.
+  stats::Judgement judge(const Outputs& outputs, int64_t epoch) const {
+    const Where at{options_.stage, epoch, /*step=*/0};
+    for (const float output : outputs.logits) {
+      if (std::isnan(output)) check_finite("the validation loss", output, at);
+    }
+    stats::Judgement judged = stats::judge(answers_of(outputs, options_));
+    check_finite("the validation loss", judged.loss, at);
+    for (const stats::Metric& metric : judged.metrics) check_finite("the validation " + metric.name, metric.value, at);
+    return judged;
   }
 
   Trainee& trainee_;

@@ -127,9 +127,10 @@ struct FitResult {
 /// trainee is left at its last epoch, or the average there, in eval mode. From `hooks.start` it goes on as if it had
 /// never stopped: the same bits. Saves a checkpoint when one is due and before it throws Stopped, always between two
 /// updates: one that is stopped half-way is undone.
-/// Throws ModelError when the loss, the length of a clipped gradient, or at a checkpoint or an epoch's end the state is
-/// not finite, naming stage, epoch and step, and saves nothing then; UsageError for options out of their ranges, and
-/// for lbfgs with clip_norm; Stopped when a signal asked for it.
+/// Throws ModelError when the loss, the length of a clipped gradient, at a checkpoint or an epoch's end the state, or a
+/// figure of the validation is not finite, naming stage, epoch and step, and saves nothing then; UsageError for options
+/// out of their ranges, and for lbfgs with clip_norm; DataError for a start that lies outside the training; Stopped
+/// when a signal asked for it.
 FitResult fit(Trainee& trainee, BatchSource& train, BatchSource& val, const FitOptions& options, Reporter& reporter,
               const FitHooks& hooks);
 

@@ -1,7 +1,7 @@
 #include "train/gradients.h"
 
 #include <ATen/ATen.h>
-#include <torch/nn/utils/clip_grad.h>
+#include <c10/core/GradMode.h>
 
 #include <cmath>
 
@@ -17,7 +17,8 @@ namespace {
 constexpr uint64_t kStepKey = 0x73746570;  // "step"
 
 [[noreturn]] void throw_not_finite(const std::string& what, const Where& where) {
-  throw ModelError(text::cat(what, " in stage ", where.stage, ", epoch ", where.epoch, ", step ", where.step,
+  const std::string step = where.step > 0 ? text::cat(", step ", where.step) : "";
+  throw ModelError(text::cat(what, " in stage ", where.stage, ", epoch ", where.epoch, step,
                              "; a lower --learning-rate is the usual remedy"));
 }
 
@@ -26,9 +27,15 @@ bool is_finite(const at::Tensor& value) {
   return std::isfinite(value.sum().item<double>()) || value.isfinite().all().item<bool>();
 }
 
+double length_of(const at::Tensor& value) {
+  return at::linalg_vector_norm(value, 2, /*dim=*/c10::nullopt, /*keepdim=*/false, at::kDouble).item<double>();
+}
+
+double square(double value) { return value * value; }
+
 }  // namespace
 
-void check_finite(const char* what, double value, const Where& where) {
+void check_finite(const std::string& what, double value, const Where& where) {
   if (!std::isfinite(value)) throw_not_finite(text::cat(what, " is ", text::shortest(value)), where);
 }
 
@@ -54,9 +61,25 @@ BatchOutcome add_gradient(Trainee& trainee, const TrainBatch& batch, const LossO
 }
 
 double clip_gradient(Trainee& trainee, double longest) {
-  std::vector<at::Tensor> parameters;
-  for (const tensor::NamedTensor& item : trainee.parameters()) parameters.push_back(item.value);
-  return torch::nn::utils::clip_grad_norm_(parameters, longest);
+  const c10::NoGradGuard no_grad;
+  std::vector<at::Tensor> gradients;
+  for (const tensor::NamedTensor& item : trainee.parameters()) {
+    if (item.value.grad().defined()) gradients.push_back(item.value.grad());
+  }
+  std::vector<tensor::OuterGradient*> factors;
+  for (tensor::OuterGradient* one : trainee.outer_gradients()) {
+    if (one != nullptr && !one->is_empty()) factors.push_back(one);
+  }
+  double squares = 0;
+  for (const at::Tensor& gradient : gradients) squares += square(length_of(gradient));
+  for (const tensor::OuterGradient* one : factors) squares += square(one->length());
+  const double length = std::sqrt(squares);
+  const double scale = longest / (length + 1e-6);
+  if (scale < 1) {
+    for (at::Tensor& gradient : gradients) gradient.mul_(scale);
+    for (tensor::OuterGradient* one : factors) one->scale(scale);
+  }
+  return length;
 }
 
 }  // namespace engraft::train

@@ -12,12 +12,12 @@ namespace engraft::train {
 struct Where {
   int64_t stage = 1;
   int64_t epoch = 1;
-  /// From 1.
+  /// From 1; 0: at the epoch's end.
   int64_t step = 1;
 };
 
 /// Throws ModelError "WHAT is VALUE in stage …" where `value` is not finite.
-void check_finite(const char* what, double value, const Where& where);
+void check_finite(const std::string& what, double value, const Where& where);
 
 /// Throws ModelError "'NAME' is not finite in stage …" for the first floating tensor with an element that is not.
 void check_finite(const std::vector<tensor::NamedTensor>& tensors, const Where& where);
@@ -58,8 +58,8 @@ struct BatchSums {
 /// is not.
 BatchOutcome add_gradient(Trainee& trainee, const TrainBatch& batch, const LossOptions& options, double share);
 
-/// L2 over the gradients of all parameters, as they were; one longer than `longest` is scaled down to it, as
-/// torch.nn.utils.clip_grad_norm_ does.
+/// L2 over the gradients of all parameters, as they were; one longer than `longest` is scaled by longest / (L2 + 1e-6),
+/// as torch.nn.utils.clip_grad_norm_ does.
 double clip_gradient(Trainee& trainee, double longest);
 
 }  // namespace engraft::train

@@ -37,7 +37,8 @@ void StateValues::check_all_taken() const {
 namespace {
 
 std::vector<Moved> moved_parameters(const OptimizerSpec& spec, const std::vector<tensor::NamedTensor>& parameters,
-                                    const std::vector<double>& rate_scales) {
+                                    const std::vector<double>& rate_scales,
+                                    const std::vector<tensor::OuterGradient*>& outer_gradients) {
   if (parameters.empty()) throw UsageError("nothing to train: no parameter learns");
   if (!rate_scales.empty() && rate_scales.size() != parameters.size()) {
     throw UsageError(text::cat("learning rate scales: expected ", parameters.size(), ", one for each parameter, found ",
@@ -46,7 +47,7 @@ std::vector<Moved> moved_parameters(const OptimizerSpec& spec, const std::vector
   std::vector<Moved> moved;
   for (size_t i = 0; i < parameters.size(); ++i) {
     moved.push_back({parameters[i], parameters[i].value.dim() >= 2 ? spec.weight_decay : 0,
-                     rate_scales.empty() ? 1 : rate_scales[i]});
+                     rate_scales.empty() ? 1 : rate_scales[i], outer_gradients.empty() ? nullptr : outer_gradients[i]});
   }
   return moved;
 }
@@ -54,8 +55,9 @@ std::vector<Moved> moved_parameters(const OptimizerSpec& spec, const std::vector
 }  // namespace
 
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerSpec& spec, const std::vector<tensor::NamedTensor>& parameters,
-                                          const std::vector<double>& rate_scales) {
-  const std::vector<Moved> moved = moved_parameters(spec, parameters, rate_scales);
+                                          const std::vector<double>& rate_scales,
+                                          const std::vector<tensor::OuterGradient*>& outer_gradients) {
+  const std::vector<Moved> moved = moved_parameters(spec, parameters, rate_scales, outer_gradients);
   if (std::unique_ptr<Optimizer> optimizer = make_pointwise_optimizer(spec, moved)) return optimizer;
   if (spec.name == "lbfgs") return make_lbfgs(moved);
   throw UsageError("optimizer: must be one of sgd, adamw, rmsprop, rmsprop_keras, lbfgs, not '" + spec.name + "'");

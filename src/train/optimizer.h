@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tensor/named.h"
+#include "tensor/outer_gradient.h"
 
 namespace engraft::train {
 
@@ -34,10 +35,11 @@ using FullLoss = std::function<double()>;
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
+  /// No parameter has a gradient afterwards.
   virtual void zero_grad() = 0;
   /// True: it needs the loss and the gradient over all rows, several times an update, so minimise() is its step.
   virtual bool is_full_batch() const { return false; }
-  /// One update at the given rate by the gradients that are there.
+  /// One update at the given rate by the gradients that are there, in grad() or as factors.
   virtual void step(double learning_rate) = 0;
   /// One update of an optimiser that is_full_batch(); the first thing it does is to call `loss` at the parameters as
   /// they are. What `loss` throws passes through, and then parameters and state() are to be restored.
@@ -51,12 +53,14 @@ class Optimizer {
   virtual void restore(const std::vector<tensor::NamedTensor>& state) = 0;
 };
 
-/// `rate_scales`: for each parameter, what the rate is multiplied by; empty: 1 for all.
+/// `rate_scales`: for each parameter, what the rate is multiplied by; empty: 1 for all. `outer_gradients`: for each
+/// parameter, where its gradient may be instead of in grad(), and is where it is wanted there; empty: nowhere.
 /// lbfgs: strong Wolfe line search, 20 iterations and at most 25 evaluations an update, 100 past steps, which take 200
 /// times the memory of the parameters.
 /// Throws UsageError for an unknown name, no parameters, a number of scales that is not that of the parameters,
 /// nesterov without momentum, and for lbfgs with scales other than 1 or parameters above 2,000,000 elements.
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerSpec& spec, const std::vector<tensor::NamedTensor>& parameters,
-                                          const std::vector<double>& rate_scales = {});
+                                          const std::vector<double>& rate_scales = {},
+                                          const std::vector<tensor::OuterGradient*>& outer_gradients = {});
 
 }  // namespace engraft::train

@@ -17,6 +17,8 @@ struct Moved {
   /// 0 for tensors of fewer than two dimensions.
   double weight_decay = 0;
   double rate_scale = 1;
+  /// Where its gradient may be instead of in grad(); nullptr: nowhere.
+  tensor::OuterGradient* outer = nullptr;
 };
 
 /// State tensors by name, each taken once.

@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "base/errors.h"
+#include "tensor/blocks.h"
 #include "train/optimizer_rules.h"
 
 namespace engraft::train {
@@ -12,9 +13,13 @@ namespace engraft::train {
 namespace {
 
 // Note [Few passes over memory]
-// A head of tens of millions of weights makes an update as long as memory takes to be read and written. So sgd and
-// adamw take LibTorch's fused kernels, which read weights, gradient and slots once, and the others as few passes as its
-// operators allow. The fused kernels go by address: gradient and slots are laid out as the weights are.
+// A head of tens of millions of weights makes an update as long as memory takes to be read and written. So a large
+// parameter is updated block by block: what a rule computes in several passes then stays in a core's cache, and a
+// gradient that is there as factors is multiplied out for one block at a time. sgd and adamw take LibTorch's fused
+// kernels. Blocks and fused kernels go by address: gradient and slots are laid out as the weights are.
+
+constexpr int64_t kBlock = 1 << 18;  // elements; a block of weights, gradient and slots takes a few MB
+constexpr int64_t kBlockRows = 16;   // of a gradient's factors: fewer make their product slow
 
 /// A rule that moves each parameter by its own gradient and what it keeps of it in up to three slots.
 class PointwiseOptimizer : public Optimizer {
@@ -22,19 +27,33 @@ class PointwiseOptimizer : public Optimizer {
   using Slots = std::array<at::Tensor, 3>;
 
   PointwiseOptimizer(std::vector<const char*> names, std::vector<Moved> moved)
-      : names_(std::move(names)), moved_(std::move(moved)), slots_(moved_.size()) {}
-
-  void zero_grad() final {
-    for (Moved& one : moved_) one.parameter.value.mutable_grad() = at::Tensor();
+      : names_(std::move(names)), moved_(std::move(moved)), slots_(moved_.size()) {
+    for (const Moved& one : moved_) {
+      if (one.outer != nullptr) one.outer->want(true);
+    }
   }
+  ~PointwiseOptimizer() override {
+    for (const Moved& one : moved_) {
+      if (one.outer != nullptr) one.outer->want(false);
+    }
+    clear_gradients();
+  }
+  PointwiseOptimizer(const PointwiseOptimizer&) = delete;
+  PointwiseOptimizer& operator=(const PointwiseOptimizer&) = delete;
+
+  void zero_grad() final { clear_gradients(); }
 
   void step(double learning_rate) final {
     const c10::NoGradGuard no_grad;
     for (size_t i = 0; i < moved_.size(); ++i) {
-      at::Tensor weights = moved_[i].parameter.value;
-      if (!weights.grad().defined()) continue;
-      update(weights, laid_out_as(weights, weights.grad()), slots_[i],
-             {learning_rate * moved_[i].rate_scale, moved_[i].weight_decay});
+      const Moved& one = moved_[i];
+      const Amount amount{learning_rate * one.rate_scale, one.weight_decay};
+      const at::Tensor& weights = one.parameter.value;
+      if (one.outer != nullptr && !one.outer->is_empty()) {
+        step_by_factors(weights, *one.outer, ready(weights, slots_[i]), amount);
+      } else if (weights.grad().defined()) {
+        step_by(weights, laid_out_as(weights, weights.grad()), ready(weights, slots_[i]), amount);
+      }
     }
   }
 
@@ -64,9 +83,47 @@ class PointwiseOptimizer : public Optimizer {
     double rate;
     double weight_decay;
   };
-  virtual void update(at::Tensor& weights, const at::Tensor& gradient, Slots& slots, const Amount& amount) const = 0;
+  /// Makes the slots, all zeros, where there are none.
+  virtual void make(const at::Tensor& weights, Slots& slots) const = 0;
+  /// Once an update, before its blocks.
+  virtual void count(Slots& /*slots*/) const {}
+  /// Moves some elements, given as [n] or all together in the parameter's shape.
+  virtual void update(at::Tensor weights, const at::Tensor& gradient, const Slots& slots,
+                      const Amount& amount) const = 0;
 
  private:
+  void clear_gradients() {
+    for (Moved& one : moved_) {
+      one.parameter.value.mutable_grad() = at::Tensor();
+      if (one.outer != nullptr) one.outer->clear();
+    }
+  }
+  const Slots& ready(const at::Tensor& weights, Slots& slots) const {
+    if (!names_.empty() && !slots[0].defined()) make(weights, slots);
+    count(slots);
+    return slots;
+  }
+  void step_by(const at::Tensor& weights, const at::Tensor& gradient, const Slots& slots, const Amount& amount) const {
+    if (!weights.is_cpu() || weights.numel() <= kBlock) return update(weights, gradient, slots, amount);
+    tensor::for_blocks(weights.numel(), kBlock, [&](const tensor::Block& block) {
+      update(tensor::elements(weights, block), tensor::elements(gradient, block), part_of(slots, block), amount);
+    });
+  }
+  void step_by_factors(const at::Tensor& weights, const tensor::OuterGradient& gradient, const Slots& slots,
+                       const Amount& amount) const {
+    const int64_t columns = gradient.columns();
+    tensor::for_blocks(weights.numel(), kBlockRows * columns, [&](const tensor::Block& block) {
+      const at::Tensor rows = gradient.rows(block.first / columns, block.count / columns);
+      update(tensor::elements(weights, block), rows.view({-1}), part_of(slots, block), amount);
+    });
+  }
+  static Slots part_of(const Slots& slots, const tensor::Block& block) {
+    Slots part;
+    for (size_t k = 0; k < slots.size(); ++k) {
+      if (slots[k].defined()) part[k] = slots[k].dim() == 0 ? slots[k] : tensor::elements(slots[k], block);
+    }
+    return part;
+  }
   static at::Tensor laid_out_as(const at::Tensor& weights, const at::Tensor& value) {
     return value.strides() == weights.strides() ? value : at::empty_like(weights).copy_(value);
   }
@@ -88,20 +145,20 @@ class PointwiseOptimizer : public Optimizer {
 class Sgd : public PointwiseOptimizer {
  public:
   Sgd(double momentum, bool nesterov, const std::vector<Moved>& moved)
-      : PointwiseOptimizer({"momentum_buffer"}, moved), momentum_(momentum), nesterov_(nesterov) {
+      : PointwiseOptimizer(slots_of(momentum), moved), momentum_(momentum), nesterov_(nesterov) {
     if (nesterov && momentum == 0) throw UsageError("nesterov: needs a momentum above 0");
   }
 
  private:
-  void update(at::Tensor& weights, const at::Tensor& gradient, Slots& slots, const Amount& amount) const override {
-    const bool is_first = !slots[0].defined();
+  static std::vector<const char*> slots_of(double momentum) {
+    return momentum > 0 ? std::vector<const char*>{"momentum_buffer"} : std::vector<const char*>{};
+  }
+  void make(const at::Tensor& weights, Slots& slots) const override { slots[0] = at::zeros_like(weights); }
+  void update(at::Tensor weights, const at::Tensor& gradient, const Slots& slots, const Amount& amount) const override {
     std::vector<at::Tensor> buffers;
-    if (momentum_ > 0) {
-      if (is_first) slots[0] = at::empty_like(weights);
-      buffers = {slots[0]};
-    }
+    if (momentum_ > 0) buffers = {slots[0]};
     at::_fused_sgd_({weights}, {gradient}, buffers, amount.weight_decay, momentum_, amount.rate, /*dampening=*/0,
-                    nesterov_, /*maximize=*/false, is_first);
+                    nesterov_, /*maximize=*/false, /*is_first_step=*/false);
   }
 
   double momentum_;
@@ -113,11 +170,11 @@ class Adamw : public PointwiseOptimizer {
   explicit Adamw(const std::vector<Moved>& moved) : PointwiseOptimizer({"step", "exp_avg", "exp_avg_sq"}, moved) {}
 
  private:
-  void update(at::Tensor& weights, const at::Tensor& gradient, Slots& slots, const Amount& amount) const override {
-    if (!slots[0].defined()) {
-      slots = {at::zeros({}, weights.options()), at::zeros_like(weights), at::zeros_like(weights)};
-    }
-    slots[0].add_(1);
+  void make(const at::Tensor& weights, Slots& slots) const override {
+    slots = {at::zeros({}, weights.options()), at::zeros_like(weights), at::zeros_like(weights)};
+  }
+  void count(Slots& slots) const override { slots[0].add_(1); }
+  void update(at::Tensor weights, const at::Tensor& gradient, const Slots& slots, const Amount& amount) const override {
     at::_fused_adamw_({weights}, {gradient}, {slots[1]}, {slots[2]}, {}, {slots[0]}, amount.rate, kBeta1, kBeta2,
                       amount.weight_decay, kEpsilon, /*amsgrad=*/false, /*maximize=*/false);
   }
@@ -125,52 +182,61 @@ class Adamw : public PointwiseOptimizer {
   static constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
 };
 
-class Rmsprop : public PointwiseOptimizer {
+/// Of the two rmsprop: the mean of squares, and the momentum where there is one.
+class RmspropSlots : public PointwiseOptimizer {
+ public:
+  RmspropSlots(std::vector<const char*> names, double momentum, const std::vector<Moved>& moved)
+      : PointwiseOptimizer(std::move(names), moved), momentum_(momentum) {}
+
+ protected:
+  void make(const at::Tensor& weights, Slots& slots) const override {
+    slots[0] = at::zeros_like(weights);
+    if (momentum_ != 0) slots[1] = at::zeros_like(weights);
+  }
+
+  double momentum_;
+};
+
+class Rmsprop : public RmspropSlots {
  public:
   Rmsprop(double momentum, const std::vector<Moved>& moved)
-      : PointwiseOptimizer({"square_avg", "momentum_buffer"}, moved), momentum_(momentum) {}
+      : RmspropSlots({"square_avg", "momentum_buffer"}, momentum, moved) {}
 
  private:
-  void update(at::Tensor& weights, const at::Tensor& gradient, Slots& slots, const Amount& amount) const override {
+  void update(at::Tensor weights, const at::Tensor& gradient, const Slots& slots, const Amount& amount) const override {
     const at::Tensor pull = amount.weight_decay > 0 ? gradient.add(weights, amount.weight_decay) : gradient;
-    if (!slots[0].defined()) slots[0] = at::zeros_like(weights);
     slots[0].mul_(kAlpha).addcmul_(pull, pull, 1 - kAlpha);
     const at::Tensor scale = slots[0].sqrt().add_(kEpsilon);
     if (momentum_ == 0) {
       weights.addcdiv_(pull, scale, -amount.rate);
       return;
     }
-    if (!slots[1].defined()) slots[1] = at::zeros_like(weights);
     slots[1].mul_(momentum_).addcdiv_(pull, scale);
     weights.add_(slots[1], -amount.rate);
   }
 
   static constexpr double kAlpha = 0.99, kEpsilon = 1e-8;
-  double momentum_;
 };
 
-class KerasRmsprop : public PointwiseOptimizer {
+class KerasRmsprop : public RmspropSlots {
  public:
   KerasRmsprop(double momentum, const std::vector<Moved>& moved)
-      : PointwiseOptimizer({"velocity", "momentum"}, moved), momentum_(momentum) {}
+      : RmspropSlots({"velocity", "momentum"}, momentum, moved) {}
 
  private:
-  void update(at::Tensor& weights, const at::Tensor& gradient, Slots& slots, const Amount& amount) const override {
+  void update(at::Tensor weights, const at::Tensor& gradient, const Slots& slots, const Amount& amount) const override {
     if (amount.weight_decay > 0) weights.mul_(1 - amount.weight_decay * amount.rate);
-    if (!slots[0].defined()) slots[0] = at::zeros_like(weights);
     slots[0].mul_(kRho).addcmul_(gradient, gradient, 1 - kRho);
     const at::Tensor scale = slots[0].add(kEpsilon).sqrt_();
     if (momentum_ == 0) {
       weights.addcdiv_(gradient, scale, -amount.rate);
       return;
     }
-    if (!slots[1].defined()) slots[1] = at::zeros_like(weights);
     slots[1].mul_(momentum_).addcdiv_(gradient, scale, amount.rate);
     weights.sub_(slots[1]);
   }
 
   static constexpr double kRho = 0.9, kEpsilon = 1e-7;
-  double momentum_;
 };
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "train/gradients.h"
 #include "train/sampler.h"
+#include "train/updates.h"
 
 namespace engraft::train {
 
@@ -76,7 +77,6 @@ class Restored {
   explicit Restored(Trainee& trainee) : trainee_(trainee), state_(tensor::snapshot(trainee.state())) {}
   ~Restored() {
     tensor::restore(state_, trainee_.state());
-    for (const tensor::NamedTensor& item : trainee_.parameters()) item.value.mutable_grad() = at::Tensor();
     trainee_.set_training(false);
   }
   Restored(const Restored&) = delete;
@@ -125,7 +125,7 @@ class RangeTest {
         options_(options),
         range_(range),
         loss_{options.target, options.label_smoothing, options.class_weights},
-        optimizer_(make_optimizer(options.optimizer, trainee.parameters(), trainee.rate_scales())),
+        optimizer_(optimizer_for(trainee, options)),
         batches_(train, options) {
     if (train.rows() == 0) throw UsageError("learning rate range: there are no training rows");
   }

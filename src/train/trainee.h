@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tensor/named.h"
+#include "tensor/outer_gradient.h"
 
 namespace engraft::train {
 
@@ -21,6 +22,8 @@ class Trainee {
   virtual std::vector<tensor::NamedTensor> parameters() = 0;
   /// For each of parameters(), what the learning rate is multiplied by; empty: 1 for all.
   virtual std::vector<double> rate_scales() { return {}; }
+  /// For each of parameters(), where forward() can leave its gradient as factors; nullptr: nowhere. Empty: none.
+  virtual std::vector<tensor::OuterGradient*> outer_gradients() { return {}; }
   /// All that training may change, parameters and statistics.
   virtual std::vector<tensor::NamedTensor> state() = 0;
 };

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "tensor/named.h"
+#include "tensor/outer_gradient.h"
 
 namespace engraft::train {
 
@@ -14,8 +15,10 @@ struct UpdateSize {
   double still = 0;  // share of the elements with a gradient other than 0 that kept their value; 0 without such
 };
 
-/// What has moved `parameters`, whose gradients are still there, from `before`, a snapshot of them.
+/// What has moved `parameters`, whose gradients are still there, from `before`, a snapshot of them. `outer_gradients`:
+/// for each parameter, where its gradient may be instead of in grad(); empty: nowhere.
 std::vector<UpdateSize> update_sizes(const std::vector<tensor::NamedTensor>& before,
-                                     const std::vector<tensor::NamedTensor>& parameters);
+                                     const std::vector<tensor::NamedTensor>& parameters,
+                                     std::vector<tensor::OuterGradient*> outer_gradients = {});
 
 }  // namespace engraft::train

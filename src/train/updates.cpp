@@ -31,12 +31,18 @@ double share_of(const TrainBatch& batch, int64_t rows) {
 
 }  // namespace
 
+std::unique_ptr<Optimizer> optimizer_for(Trainee& trainee, const FitOptions& options) {
+  std::vector<tensor::OuterGradient*> outer;
+  if (options.accumulate == 1) outer = trainee.outer_gradients();
+  return make_optimizer(options.optimizer, trainee.parameters(), trainee.rate_scales(), outer);
+}
+
 Updates::Updates(Trainee& trainee, BatchSource& train, const FitOptions& options)
     : trainee_(trainee),
       train_(train),
       options_(options),
       loss_{options.target, options.label_smoothing, options.class_weights},
-      optimizer_(make_optimizer(options.optimizer, trainee.parameters(), trainee.rate_scales())) {}
+      optimizer_(optimizer_for(trainee, options)) {}
 
 void Updates::start(std::vector<int64_t> order, const Where& at) {
   order_ = std::move(order);
@@ -77,7 +83,8 @@ BatchSums Updates::update(double rate, const std::function<void(const BatchSums&
 /// By the gradient of the next `accumulate` batches, or what is left of them.
 BatchSums Updates::descend(double rate, const std::function<void(const BatchSums&)>& on_batch) {
   const auto left = static_cast<int64_t>(order_.size() - done_);
-  const int64_t rows = std::min(options_.batch_size * options_.accumulate, left);
+  const bool takes_all = options_.accumulate > left / options_.batch_size;  // the product could overflow
+  const int64_t rows = takes_all ? left : options_.batch_size * options_.accumulate;
   optimizer_->zero_grad();
   BatchSums sums;
   while (sums.rows < rows) {

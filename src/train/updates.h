@@ -9,6 +9,10 @@
 
 namespace engraft::train {
 
+/// The optimiser of `options` over the parameters of `trainee`; gradients come as factors where the trainee has a place
+/// for them and an update takes one batch. Throws what make_optimizer does.
+std::unique_ptr<Optimizer> optimizer_for(Trainee& trainee, const FitOptions& options);
+
 /// The updates of a stage, one after another.
 class Updates {
  public:

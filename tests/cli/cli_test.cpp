@@ -69,6 +69,8 @@ TEST_CASE("help and version go to stdout, wrong usage to stderr with exit code 2
        {Row{"", "usage: engraft COMMAND"}, Row{"trian", "did you mean 'train'?"}, Row{"train", "is missing"},
         Row{train + "--epoch 3", "did you mean 'epochs'?"},
         Row{train + "--epochs two", "--epochs: must be a whole number, not 'two'"},
+        Row{train + "--epochs 2305843009213693952", "--epochs: must be at least 0, at most 1000000"},
+        Row{train + "--accumulate 9223372036854775807", "at most 1000000"},
         Row{train + "--optimizer lion", "one of sgd, adamw, rmsprop"}, Row{train + "--config nope", "no recipe"},
         Row{"train --out \"\" --backbone y --data z", "--out DIR is empty"},
         Row{"inspect a b", "unexpected argument 'b'"}, Row{"predict --model", "missing"}}) {
@@ -103,6 +105,23 @@ TEST_CASE("bad input is one clear line and exit code 3", "[cli]") {
     CHECK(std::count(outcome.err.begin(), outcome.err.end(), '\n') == 1);
     CHECK_FALSE(std::filesystem::exists(folder + "/o/model.pt"));
   }
+}
+
+TEST_CASE("the cache goes where --cache-dir says, below the working folder too, and a limit is finite", "[cli]") {
+  const std::string folder = example().path();
+  const std::string train = "train --backbone ex/tiny.pt --data ex/pictures --epochs 1 --device cpu --cache disk ";
+  const Outcome kept = engraft_in(folder, train + "--out in_cache --cache-dir cache --cache-limit 1e10");
+  CHECK(kept.code == 0);
+  CHECK(kept.err.find("in cache/activations") != std::string::npos);
+  const Outcome found = engraft_in(folder, train + "--out of_cache --cache-dir cache");
+  CHECK(found.err.find("features found on disk") != std::string::npos);
+  const Outcome file = engraft_in(folder, train + "--out no_cache --cache-dir /dev/null --quiet");
+  CHECK(file.code == 0);
+  CHECK(file.err.find("Not a directory; in memory instead") != std::string::npos);
+  test::put_file(folder + "/limit.toml", "cache_limit = inf\n");
+  const Outcome refused = engraft_in(folder, train + "--out no --config limit.toml");
+  CHECK(refused.code == 2);
+  CHECK(refused.err.find("cache_limit: must be a finite number, not inf") != std::string::npos);
 }
 
 TEST_CASE("a run folder holds what the design says, and nothing half written", "[cli]") {
@@ -357,6 +376,10 @@ TEST_CASE("a run that a signal stopped goes on to the same bytes", "[cli]") {
     INFO(name);
     CHECK(io::read_file(folder + "/resumed/" + name) == io::read_file(folder + "/unstopped/" + name));
   }
+  std::filesystem::remove(folder + "/resumed/model.pt");
+  const Outcome without = engraft_in(folder, train + "resumed --resume");
+  CHECK(without.code == 3);
+  CHECK(without.err.find("resumed/model.pt: is missing, and the run finished") != std::string::npos);
 }
 
 TEST_CASE("a signal stops a run with its exit code", "[cli]") {

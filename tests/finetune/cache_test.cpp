@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "finetune/bench.h"
+#include "support/file_size_limit.h"
 
 using namespace engraft;
 using test::Bench;
@@ -112,18 +113,72 @@ TEST_CASE("a limit that is too small is kept to and said", "[module]") {
     }
     return bytes;
   };
-  CHECK_THAT(train("disk", 0, "none"), Catch::Contains("more than --cache-limit or the disk allow"));
+  CHECK_THAT(train("disk", 0, "none"), Catch::Contains("warning: features") &&
+                                           Catch::Contains("warning: cache: stem") &&
+                                           Catch::Contains("more than --cache-limit allows; in memory instead"));
   CHECK(kept_bytes() == 0);
   // mixed_1 of 87 rows takes 0.7 MB there, stem 1.4 MB and the features 6 kB: only the features and one of them fit.
   constexpr double kGib = 1024.0 * 1024.0 * 1024.0;
   const std::string told = train("disk", 1.2e6 / kGib, "some");
-  CHECK_THAT(told, Catch::Contains("more than --cache-limit or the disk allow"));
+  CHECK_THAT(told,
+             Catch::Contains("more than --cache-limit allows; in memory instead") && Catch::Contains("/activations"));
   CHECK(kept_bytes() > 0);
   CHECK(kept_bytes() < 1300000);
   for (const char* name : {"model.pt", "metrics.jsonl", "predictions.csv"}) {
     INFO(name);
     CHECK(bench.bytes("some", name) == bench.bytes("none", name));
   }
+}
+
+TEST_CASE("a damaged cache is found out, said, and computed anew", "[module]") {
+  Bench bench;
+  bench.train_with_cache("disk", "whole");
+  std::string rows;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(bench.folder / "cache")) {
+    if (entry.path().filename() != "rows.npy") continue;
+    rows = io::read_file(entry.path().string());
+    rows[rows.size() / 2] ^= 1;
+    io::write_file(entry.path().string(), rows);
+  }
+  REQUIRE_FALSE(rows.empty());
+  CHECK_THAT(bench.train_with_cache("disk", "again"),
+             Catch::Contains("warning: cache: features on disk is damaged; computed anew") &&
+                 !Catch::Contains("found on disk"));
+  CHECK(bench.bytes("again", "model.pt") == bench.bytes("whole", "model.pt"));
+  CHECK_THAT(bench.train_with_cache("disk", "found"),
+             Catch::Contains("features found on disk") && !Catch::Contains("damaged"));
+}
+
+TEST_CASE("a disk that refuses ends no run", "[module]") {
+  Bench bench;
+  bench.train_with_cache("off", "off");
+  const auto same = [&](const char* out) { return bench.bytes(out, "model.pt") == bench.bytes("off", "model.pt"); };
+  const std::string folder = bench.options.cache.cache_dir;
+  bench.options.cache.cache_limit = 1e10;
+  {
+    test::put_file(bench.folder / "no-folder", "x");
+    bench.options.cache.cache_dir = bench.folder / "no-folder";
+    CHECK_THAT(bench.train_with_cache("disk", "file"), Catch::Contains("Not a directory; in memory instead"));
+    CHECK(same("file"));
+  }
+  {
+    // A folder that looks as if it could be written until it comes to it.
+    bench.options.cache.cache_dir = bench.folder / "odd";
+    std::filesystem::create_directories(bench.folder / "odd/activations/lock");
+    CHECK_THAT(bench.train_with_cache("disk", "lock"), Catch::Contains("/activations/lock: Is a directory; in memory"));
+    CHECK(same("lock"));
+  }
+  {
+    bench.options.cache.cache_dir = folder;
+    const test::FileSizeLimit limit(600000);  // mixed_1 of 51 rows takes 0.4 MB there, stem 0.8 MB
+    const std::string told = bench.train_with_cache("disk", "full");
+    CHECK_THAT(told, Catch::Contains("warning: cache: stem: cannot write") && Catch::Contains("in memory instead"));
+    CHECK(same("full"));
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(folder + "/activations")) {
+    CHECK(entry.path().filename().string().find(".tmp-") == std::string::npos);
+  }
+  CHECK_THAT(bench.train_with_cache("disk", "again"), Catch::Contains("features found on disk"));
 }
 
 TEST_CASE("pictures that every epoch sees in a view of its own are not kept", "[module]") {

@@ -96,6 +96,10 @@ TEST_CASE("what cannot go together is refused with the reason", "[module]") {
     return "no error";
   };
   using O = finetune::TrainOptions;
+  CHECK_THAT(message([](O& o) { o.stage = {"unfreeze=mixed_2,epochs=2305843009213693952"}; }),
+             Catch::Contains("epochs: must be at least 1, at most 1000000"));
+  CHECK_THAT(message([](O& o) { o.stage = {"unfreeze=mixed_2,epochs=1,accumulate=9223372036854775807"}; }),
+             Catch::Contains("accumulate: must be at least 1, at most 1000000"));
   CHECK_THAT(message([](O& o) { o.optimizer.mixup = 0.2; }), Catch::Contains("the head learns from features"));
   CHECK_THAT(message([](O& o) {
                o.cache.cache = "memory";
@@ -122,6 +126,18 @@ TEST_CASE("what cannot go together is refused with the reason", "[module]") {
                o.stage.clear();
              }),
              Catch::Contains("every stage uses adamw"));
+  const auto alone = [&](const auto& change) {
+    return message([change](O& o) {
+      o.stage.clear();
+      change(o);
+    });
+  };
+  CHECK_THAT(alone([](O& o) { o.optimizer.layer_decay = 0.5; }), Catch::Contains("no --stage unfreezes any"));
+  CHECK_THAT(alone([](O& o) { o.optimizer.backbone_scale = 0.5; }), Catch::Contains("no --stage unfreezes any"));
+  CHECK_THAT(alone([](O& o) { o.optimizer.norms = "train"; }), Catch::Contains("no --stage unfreezes any"));
+  CHECK_THAT(alone([](O& o) { o.optimizer.schedule_factor = 0.5; }), Catch::Contains("every stage's is cosine"));
+  CHECK_THAT(message([](O& o) { o.stage = {"unfreeze=mixed_2,epochs=1,momentum=0.3"}; }),
+             Catch::Contains("every stage uses adamw"));
   CHECK_THAT(message([](O& o) {
                o.optimizer.optimizer = "lbfgs";
                o.augment = "flip";
@@ -143,7 +159,7 @@ TEST_CASE("class weights are read from a table or taken from the counts", "[unit
   CHECK(balanced[1] == Approx(2));
   CHECK(balanced[2] == Approx(1));
   CHECK_THROWS_WITH(finetune::class_weights("b", classes, labels), Catch::Contains("expected CLASS:WEIGHT"));
-  CHECK_THROWS_WITH(finetune::class_weights("b:-1", classes, labels), Catch::Contains("at least 0"));
+  CHECK_THROWS_WITH(finetune::class_weights("b:-1", classes, labels), Catch::Contains("from 0 to 1e+06"));
 }
 
 TEST_CASE("networks without a file are trained whole, with their norms", "[module]") {
@@ -186,7 +202,7 @@ TEST_CASE("rising rates are tried on the first stage, and nothing else is done",
   CHECK(record["stage"] == 1);
   CHECK(record["learning_rate"] > 1e-6);
   CHECK(record["learning_rate"] < 1);
-  CHECK_THAT(result.summary, Catch::Contains("the loss falls most steeply at learning rate"));
+  CHECK_THAT(result.summary, Catch::Contains("where the loss falls most steeply"));
   const std::string csv = bench.bytes("rates", "rate_range.csv");
   CHECK(csv.rfind("learning_rate,loss,smoothed\n", 0) == 0);
   CHECK(std::count(csv.begin(), csv.end(), '\n') == 1 + record["points"].get<int64_t>());

@@ -236,7 +236,15 @@ TEST_CASE("labels without a spread that can be learned are refused", "[module]")
   Labelled same("regression", {{"blue", {"0.1"}}, {"green", {"0.1"}}});
   CHECK(refusal(same) == "DIR/labels.csv: all training labels are 0.1; nothing to learn");
   Labelled huge("regression", {{"blue", {"1e200"}}, {"green", {"-1e200"}}});
-  CHECK_THAT(refusal(huge), Catch::Contains("are beyond float32"));
+  CHECK_THAT(refusal(huge), Catch::Contains("labels.csv:2: label '1e200' is beyond float32"));
+  Labelled offset("regression", {{"blue", {"1000000000"}}, {"green", {"1000000010"}}});
+  CHECK_THAT(refusal(offset), Catch::Contains("take an offset off the labels"));
+  Labelled far = regression();
+  std::string csv = io::read_file(far.options.data.data);
+  csv.replace(csv.find("red/16.png,3000"), 15, "red/16.png,1e38");
+  far.options.data.data = far.folder / "far.csv";
+  test::put_file(far.options.data.data, text::replace_all(text::replace_all(csv, "000,", "e-9,"), "010,", "e-8,"));
+  CHECK_THAT(refusal(far), Catch::Contains("red/16.png: label '1e38' is ") && Catch::Contains("beyond float32"));
   Labelled untrained("regression", {{"blue", {"1", "2"}}});
   test::put_file(untrained.options.data.data, "image_path,label,split\ndata/val/blue/12.png,1,val\n");
   CHECK(refusal(untrained) == "DIR/labels.csv: no picture in the training split");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <limits>
 #include <set>
 
 #include "finetune/mixing.h"
@@ -73,6 +74,17 @@ TEST_CASE("the share of mixed pictures is drawn from a Beta distribution", "[uni
     CHECK(std::abs(sum / kDraws - 0.5) < 5 * std::sqrt(variance / kDraws));
     CHECK(squares / kDraws == Approx(variance).epsilon(0.05));
   }
+}
+
+TEST_CASE("an alpha without end draws a half, and one below every other ends", "[unit]") {
+  RandomStream stream(5, {3});
+  for (const double alpha :
+       {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN(), 1e300, 1e16, -1.0}) {
+    CHECK(finetune::draw_beta(alpha, stream) == 0.5);
+  }
+  for (const double alpha : {1e14, 1e6}) CHECK(finetune::draw_beta(alpha, stream) == Approx(0.5).margin(0.01));
+  const double draw = finetune::draw_beta(1e-300, stream);
+  CHECK((draw >= 0 && draw <= 1));
 }
 
 TEST_CASE("mixup blends and cutmix pastes the picture before, and the share says how much is left", "[unit]") {

@@ -103,20 +103,29 @@ TEST_CASE("a wide layer has the values and gradients of at::linear", "[unit]") {
     const at::Tensor weights = at::arange(kOut * kIn, at::kFloat).view({kOut, kIn}).cos() / 64;
     std::vector<std::vector<at::Tensor>> gradients;
     std::vector<at::Tensor> outputs;
-    for (const bool is_wide : {true, false}) {
+    enum class Way { kPlain, kWide, kFactors };
+    for (const Way way : {Way::kPlain, Way::kWide, Way::kFactors}) {
       const at::Tensor x = values.clone().set_requires_grad(x_learns);
       const at::Tensor weight = weights.clone().set_requires_grad(true);
       const at::Tensor bias = at::zeros({kOut}).set_requires_grad(true);
-      const at::Tensor out = is_wide ? model::wide_linear(x, weight, bias) : at::linear(x, weight, bias);
+      tensor::OuterGradient outer;
+      outer.want(way == Way::kFactors);
+      const at::Tensor out =
+          way == Way::kPlain ? at::linear(x, weight, bias) : model::wide_linear(x, weight, bias, &outer);
       out.square().sum().backward();
       outputs.push_back(out.detach());
-      gradients.push_back({x.grad(), weight.grad(), bias.grad()});
+      CHECK(outer.is_empty() == (way != Way::kFactors));
+      CHECK(weight.grad().defined() == (way != Way::kFactors));
+      gradients.push_back({x.grad(), outer.is_empty() ? weight.grad() : outer.dense(), bias.grad()});
     }
-    CHECK(at::allclose(outputs[0], outputs[1], 1e-5, 1e-5 * outputs[1].abs().max().item<double>()));
-    CHECK(gradients[0][0].defined() == x_learns);
-    for (size_t i = x_learns ? 0 : 1; i < 3; ++i) {
-      // Sums of 300 products, in another order, of gradients of such sums.
-      CHECK(at::allclose(gradients[0][i], gradients[1][i], 1e-4, 1e-4 * gradients[1][i].abs().max().item<double>()));
+    for (size_t way = 1; way < 3; ++way) {
+      CHECK(at::allclose(outputs[way], outputs[0], 1e-5, 1e-5 * outputs[0].abs().max().item<double>()));
+      CHECK(gradients[way][0].defined() == x_learns);
+      for (size_t i = x_learns ? 0 : 1; i < 3; ++i) {
+        // Sums of 300 products, in another order, of gradients of such sums.
+        const double most = gradients[0][i].abs().max().item<double>();
+        CHECK(at::allclose(gradients[way][i], gradients[0][i], 1e-4, 1e-4 * most));
+      }
     }
   }
 }

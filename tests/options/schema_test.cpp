@@ -1,6 +1,7 @@
 #include "options/schema.h"
 
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "base/errors.h"
@@ -52,6 +53,16 @@ TEST_CASE("text and JSON reach the members", "[unit]") {
   CHECK(b.sample.size == 150);
   b.schema.at("mean", "x").set_text({"0.5"}, "--mean");
   CHECK(b.sample.mean == std::array<double, 3>{0.5, 0.5, 0.5});
+}
+
+TEST_CASE("numbers are finite, from text and from TOML", "[unit]") {
+  Bound b;
+  for (const double number : {HUGE_VAL, -HUGE_VAL, std::nan("")}) {
+    CHECK_THROWS_WITH(b.schema.apply(io::Json{{"learning_rate", number}}, "c.toml"),
+                      Catch::Contains("c.toml: learning_rate: must be a finite number, not "));
+    CHECK_THROWS_AS(b.schema.apply(io::Json{{"mean", {0.5, number, 0.5}}}, "c.toml"), UsageError);
+  }
+  CHECK_THROWS_AS(b.schema.at("learning_rate", "x").set_text({"inf"}, "--learning-rate"), UsageError);
 }
 
 TEST_CASE("the record holds what was resolved, without what cannot change a result", "[unit]") {

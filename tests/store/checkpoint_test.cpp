@@ -32,11 +32,12 @@ store::Checkpoint make_checkpoint(int64_t step) {
 
 TEST_CASE("the newest whole checkpoint comes back to the bit, strides included; two are kept", "[unit]") {
   test::TempFolder folder;
-  CHECK_FALSE(store::newest_checkpoint(folder.path()));
+  SilentReporter silent;
+  CHECK_FALSE(store::newest_checkpoint(folder.path(), silent));
   for (const int64_t step : {5, 20, 100}) store::write_checkpoint(folder.path(), make_checkpoint(step));
   CHECK_FALSE(fs::exists(folder / "checkpoints/step-5"));
   CHECK(fs::exists(folder / "checkpoints/step-20"));
-  const auto found = store::newest_checkpoint(folder.path());
+  const auto found = store::newest_checkpoint(folder.path(), silent);
   REQUIRE(found);
   const store::Checkpoint expected = make_checkpoint(100);
   CHECK(found->step == 100);
@@ -56,6 +57,7 @@ TEST_CASE("the newest whole checkpoint comes back to the bit, strides included; 
 
 TEST_CASE("a damaged or unfinished checkpoint is passed over", "[unit]") {
   test::TempFolder folder;
+  SilentReporter silent;
   store::write_checkpoint(folder.path(), make_checkpoint(1));
   store::write_checkpoint(folder.path(), make_checkpoint(2));
   fs::create_directories(folder / "checkpoints/.tmp-step-3");
@@ -63,9 +65,27 @@ TEST_CASE("a damaged or unfinished checkpoint is passed over", "[unit]") {
   std::string bytes = io::read_file(file);
   bytes.back() = static_cast<char>(bytes.back() ^ 1);
   io::write_file(file, bytes);
-  CHECK(store::newest_checkpoint(folder.path())->step == 1);
+  CHECK(store::newest_checkpoint(folder.path(), silent)->step == 1);
   io::write_file(folder / "checkpoints/step-1/state.json", "{");
-  CHECK_FALSE(store::newest_checkpoint(folder.path()));
+  CHECK_FALSE(store::newest_checkpoint(folder.path(), silent));
+}
+
+TEST_CASE("a digit of state.json that was changed is damage", "[unit]") {
+  struct Warned : SilentReporter {
+    void warn(const std::string& line) override { lines += line; }
+    std::string lines;
+  } warned;
+  test::TempFolder folder;
+  store::write_checkpoint(folder.path(), make_checkpoint(1));
+  store::write_checkpoint(folder.path(), make_checkpoint(2));
+  const std::string file = folder / "checkpoints/step-2/state.json";
+  std::string bytes = io::read_file(file);
+  const size_t sum = bytes.find("0.76666");
+  REQUIRE(sum != std::string::npos);
+  bytes[sum + 3] = '5';
+  io::write_file(file, bytes);
+  CHECK(store::newest_checkpoint(folder.path(), warned)->step == 1);
+  CHECK(warned.lines == file + ": is damaged; this checkpoint is passed over");
 }
 
 TEST_CASE("a run folder is cut back to what a checkpoint has seen", "[unit]") {

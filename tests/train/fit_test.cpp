@@ -255,6 +255,29 @@ TEST_CASE("a loss that is not finite stops the training and says where", "[unit]
   }
 }
 
+TEST_CASE("a validation that is not finite stops the training before anything is told of it", "[unit]") {
+  struct BlindInValidation : Perceptron {
+    explicit BlindInValidation(float at) : Perceptron(2), value(at) {}
+    at::Tensor forward(const at::Tensor& x) override {
+      return training ? Perceptron::forward(x) : Perceptron::forward(x) * 0 + value;
+    }
+    float value;
+  };
+  for (const float value : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    for (const double ema : {0.0, 0.9}) {
+      BlindInValidation net(value);
+      Rows train = xor_rows(1), val = xor_rows(9);
+      train::FitOptions options = xor_options("adamw", 0.01);
+      options.ema = ema;
+      int64_t told = 0;
+      SilentReporter silent;
+      CHECK_THROWS_WITH(fit(net, train, val, options, silent, {[&](const train::EpochRecord&) { ++told; }}),
+                        Catch::Contains("the validation loss is nan in stage 1, epoch 1; a lower"));
+      CHECK(told == 0);
+    }
+  }
+}
+
 TEST_CASE("a checkpoint is never of weights that are not finite", "[unit]") {
   struct Kept : train::Checkpointer {
     int64_t saves = 0;
@@ -290,6 +313,7 @@ TEST_CASE("options out of their ranges are refused", "[unit]") {
     CHECK_THROWS_AS(fit(net, train, val, options, silent, {ignore}), UsageError);
   };
   refused([](auto& o) { o.accumulate = 0; });
+  refused([](auto& o) { o.epochs = int64_t{1} << 61; });
   refused([](auto& o) { o.label_smoothing = 1; });
   refused([](auto& o) { o.ema = 1; });
   refused([](auto& o) { o.clip_norm = -1; });

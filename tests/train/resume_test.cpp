@@ -152,6 +152,23 @@ TEST_CASE("a training that goes on from any step ends in the same bits", "[unit]
   }
 }
 
+TEST_CASE("a start outside the training is refused", "[unit]") {
+  const std::vector<std::function<void(train::Progress&)>> changes = {
+      [](auto& p) { p.step = -1; },      [](auto& p) { p.rows_done = kRows + 1; },
+      [](auto& p) { p.rows_done = -5; }, [](auto& p) { p.epoch = 0; },
+      [](auto& p) { p.epoch = 6; },      [](auto& p) { p.best = 1; },
+      [](auto& p) { p.epochs.clear(); }};
+  CutOff cut(4);
+  CHECK_THROWS_AS(trained(cases()[0], {ignore, &cut}), SystemError);
+  REQUIRE(cut.kept.progress.epochs.size() == 1);
+  for (size_t i = 0; i < changes.size(); ++i) {
+    INFO(i);
+    train::FitStart start = cut.kept;
+    changes[i](start.progress);
+    CHECK_THROWS_AS(trained(cases()[0], {ignore, nullptr, &start}), DataError);
+  }
+}
+
 TEST_CASE("the cases of resuming do what they are named for", "[unit]") {
   for (const Case& one : cases()) {
     Perceptron net(2);

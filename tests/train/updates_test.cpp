@@ -1,6 +1,7 @@
 #include "train/updates.h"
 
 #include <catch2/catch.hpp>
+#include <limits>
 
 #include "goldens.h"
 #include "small.h"
@@ -85,12 +86,24 @@ TEST_CASE("a last group of fewer batches counts by its own rows", "[unit]") {
   CHECK(small::furthest(weights_after(options), at_once) < 2e-6);
 }
 
+TEST_CASE("an update of more batches than can be counted takes all rows", "[unit]") {
+  train::FitOptions options = loop_options();
+  options.batch_size = 2;
+  options.accumulate = 3;
+  const std::vector<double> expected = weights_after(options);
+  options.accumulate = std::numeric_limits<int64_t>::max();
+  CHECK(weights_after(options) == expected);
+}
+
 TEST_CASE("a gradient of no finite length is an error where it is clipped", "[unit]") {
   struct Steep : Regression {
-    at::Tensor forward(const at::Tensor& x) override { return Regression::forward(x) * 1e30 * 1e-30; }
+    /// The root of nothing, whose slope is infinite, is added to the first logit.
+    at::Tensor forward(const at::Tensor& x) override {
+      const at::Tensor weight = parameters()[0].value;
+      return Regression::forward(x) + at::sqrt(weight - weight.detach()).sum() * at::tensor({1.0F, 0.0F, 0.0F});
+    }
   } net;
-  net.parameters()[0].value.detach().fill_(1e-38F);
-  Rows train(at::full({5, 2}, 1e25F), at::tensor(goldens::kLabels, at::kLong)), val = regression_rows();
+  Rows train = regression_rows(), val = regression_rows();
   train::FitOptions options = loop_options();
   SilentReporter silent;
   CHECK_THROWS_WITH(fit(net, train, val, options, silent, {ignore}),
