@@ -19,9 +19,10 @@ template <class Visitor>
 void describe(Visitor& v, ComputeOptions& o) {
   v.group("Machine");
   v.field("device", o.device, "auto, cpu, cuda or cuda:N; auto takes a GPU where there is one").value("DEVICE");
-  v.field("engine", o.engine,
-          "what runs the frozen part of a network: torch (LibTorch), openvino (on CPUs), or auto: OpenVINO where it can "
-          "and agrees with LibTorch; a model.pt is judged by LibTorch unless openvino is asked for")
+  v.field(
+       "engine", o.engine,
+       "what runs the frozen part of a network: torch (LibTorch), openvino (on CPUs), or auto: OpenVINO where it can "
+       "and agrees with LibTorch; a model.pt is judged by LibTorch unless openvino is asked for")
       .one_of({"auto", "torch", "openvino"});
   v.field("precision", o.precision,
           "arithmetic of the backbone: f32, bf16, or auto: bf16 where the machine has it; a model.pt is judged in f32 "

@@ -13,23 +13,23 @@ namespace engraft::train {
 namespace {
 
 // Note [Few passes over memory]
-// A head of tens of millions of weights makes an update as long as memory takes to be read and written. So a large
-// parameter is updated block by block: what a rule computes in several passes then stays in a core's cache, and a
-// gradient that is there as factors is multiplied out for one block at a time. sgd and adamw take LibTorch's fused
-// kernels. Blocks and fused kernels go by address: gradient and slots are laid out as the weights are.
+// A head of tens of millions of weights makes an update as long as memory takes to be read and written. sgd and adamw
+// take LibTorch's fused kernels, which pass once, and a gradient that is there as factors is multiplied out for some
+// rows at a time and never written to memory. The rules of rmsprop pass several times, which whole tensors on all
+// threads stand better than rows in a core's cache do (measured), so they ask for no factors. Fused kernels go by
+// address: gradient and slots are laid out as the weights are.
 
-constexpr int64_t kBlock = 1 << 18;  // elements; a block of weights, gradient and slots takes a few MB
-constexpr int64_t kBlockRows = 16;   // of a gradient's factors: fewer make their product slow
+constexpr int64_t kBlockRows = 16;  // of a gradient's factors; more do not stay in the cache
 
 /// A rule that moves each parameter by its own gradient and what it keeps of it in up to three slots.
 class PointwiseOptimizer : public Optimizer {
  public:
   using Slots = std::array<at::Tensor, 3>;
 
-  PointwiseOptimizer(std::vector<const char*> names, std::vector<Moved> moved)
+  PointwiseOptimizer(std::vector<const char*> names, std::vector<Moved> moved, bool wants_factors)
       : names_(std::move(names)), moved_(std::move(moved)), slots_(moved_.size()) {
     for (const Moved& one : moved_) {
-      if (one.outer != nullptr) one.outer->want(true);
+      if (one.outer != nullptr) one.outer->want(wants_factors);
     }
   }
   ~PointwiseOptimizer() override {
@@ -52,7 +52,7 @@ class PointwiseOptimizer : public Optimizer {
       if (one.outer != nullptr && !one.outer->is_empty()) {
         step_by_factors(weights, *one.outer, ready(weights, slots_[i]), amount);
       } else if (weights.grad().defined()) {
-        step_by(weights, laid_out_as(weights, weights.grad()), ready(weights, slots_[i]), amount);
+        update(weights, laid_out_as(weights, weights.grad()), ready(weights, slots_[i]), amount);
       }
     }
   }
@@ -103,12 +103,6 @@ class PointwiseOptimizer : public Optimizer {
     count(slots);
     return slots;
   }
-  void step_by(const at::Tensor& weights, const at::Tensor& gradient, const Slots& slots, const Amount& amount) const {
-    if (!weights.is_cpu() || weights.numel() <= kBlock) return update(weights, gradient, slots, amount);
-    tensor::for_blocks(weights.numel(), kBlock, [&](const tensor::Block& block) {
-      update(tensor::elements(weights, block), tensor::elements(gradient, block), part_of(slots, block), amount);
-    });
-  }
   void step_by_factors(const at::Tensor& weights, const tensor::OuterGradient& gradient, const Slots& slots,
                        const Amount& amount) const {
     const int64_t columns = gradient.columns();
@@ -145,7 +139,9 @@ class PointwiseOptimizer : public Optimizer {
 class Sgd : public PointwiseOptimizer {
  public:
   Sgd(double momentum, bool nesterov, const std::vector<Moved>& moved)
-      : PointwiseOptimizer(slots_of(momentum), moved), momentum_(momentum), nesterov_(nesterov) {
+      : PointwiseOptimizer(slots_of(momentum), moved, /*wants_factors=*/true),
+        momentum_(momentum),
+        nesterov_(nesterov) {
     if (nesterov && momentum == 0) throw UsageError("nesterov: needs a momentum above 0");
   }
 
@@ -167,7 +163,8 @@ class Sgd : public PointwiseOptimizer {
 
 class Adamw : public PointwiseOptimizer {
  public:
-  explicit Adamw(const std::vector<Moved>& moved) : PointwiseOptimizer({"step", "exp_avg", "exp_avg_sq"}, moved) {}
+  explicit Adamw(const std::vector<Moved>& moved)
+      : PointwiseOptimizer({"step", "exp_avg", "exp_avg_sq"}, moved, /*wants_factors=*/true) {}
 
  private:
   void make(const at::Tensor& weights, Slots& slots) const override {
@@ -186,7 +183,7 @@ class Adamw : public PointwiseOptimizer {
 class RmspropSlots : public PointwiseOptimizer {
  public:
   RmspropSlots(std::vector<const char*> names, double momentum, const std::vector<Moved>& moved)
-      : PointwiseOptimizer(std::move(names), moved), momentum_(momentum) {}
+      : PointwiseOptimizer(std::move(names), moved, /*wants_factors=*/false), momentum_(momentum) {}
 
  protected:
   void make(const at::Tensor& weights, Slots& slots) const override {
