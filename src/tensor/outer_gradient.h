@@ -20,6 +20,10 @@ class OuterGradient {
   void clear();
   bool is_empty() const { return !of_outputs_.defined(); }
 
+  /// [B, out], with what scale() made of them.
+  const at::Tensor& of_outputs() const { return of_outputs_; }
+  /// [B, D].
+  const at::Tensor& inputs() const { return inputs_; }
   int64_t rows() const;
   int64_t columns() const;
   /// [count, D]: rows `first` and following. Gives the same bits for a row whenever `first` and `count` are the same.

@@ -6,6 +6,7 @@
 
 #include "base/errors.h"
 #include "tensor/blocks.h"
+#include "train/factor_update.h"
 #include "train/optimizer_rules.h"
 
 namespace engraft::train {
@@ -14,10 +15,10 @@ namespace {
 
 // Note [Few passes over memory]
 // A head of tens of millions of weights makes an update as long as memory takes to be read and written. sgd and adamw
-// take LibTorch's fused kernels, which pass once, and a gradient that is there as factors is multiplied out for some
-// rows at a time and never written to memory. The rules of rmsprop pass several times, which whole tensors on all
-// threads stand better than rows in a core's cache do (measured), so they ask for no factors. Fused kernels go by
-// address: gradient and slots are laid out as the weights are.
+// take LibTorch's fused kernels, which pass once. A gradient that is there as factors is never written to memory: sgd
+// multiplies it out in registers, adamw for some rows at a time. The rules of rmsprop pass several times, which whole
+// tensors on all threads stand better than rows in a core's cache do (measured), so they ask for no factors. Fused
+// kernels go by address: gradient and slots are laid out as the weights are.
 
 constexpr int64_t kBlockRows = 16;  // of a gradient's factors; more do not stay in the cache
 
@@ -90,6 +91,11 @@ class PointwiseOptimizer : public Optimizer {
   /// Moves some elements, given as [n] or all together in the parameter's shape.
   virtual void update(at::Tensor weights, const at::Tensor& gradient, const Slots& slots,
                       const Amount& amount) const = 0;
+  /// The whole parameter by a kernel of its own; false where there is none.
+  virtual bool update_by_factors(const at::Tensor& /*weights*/, const tensor::OuterGradient& /*gradient*/,
+                                 const Slots& /*slots*/, const Amount& /*amount*/) const {
+    return false;
+  }
 
  private:
   void clear_gradients() {
@@ -105,6 +111,7 @@ class PointwiseOptimizer : public Optimizer {
   }
   void step_by_factors(const at::Tensor& weights, const tensor::OuterGradient& gradient, const Slots& slots,
                        const Amount& amount) const {
+    if (update_by_factors(weights, gradient, slots, amount)) return;
     const int64_t columns = gradient.columns();
     tensor::for_blocks(weights.numel(), kBlockRows * columns, [&](const tensor::Block& block) {
       const at::Tensor rows = gradient.rows(block.first / columns, block.count / columns);
@@ -155,6 +162,10 @@ class Sgd : public PointwiseOptimizer {
     if (momentum_ > 0) buffers = {slots[0]};
     at::_fused_sgd_({weights}, {gradient}, buffers, amount.weight_decay, momentum_, amount.rate, /*dampening=*/0,
                     nesterov_, /*maximize=*/false, /*is_first_step=*/false);
+  }
+  bool update_by_factors(const at::Tensor& weights, const tensor::OuterGradient& gradient, const Slots& slots,
+                         const Amount& amount) const override {
+    return sgd_by_factors(weights, slots[0], gradient, {amount.rate, momentum_, amount.weight_decay, nesterov_});
   }
 
   double momentum_;
