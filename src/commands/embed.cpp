@@ -70,10 +70,7 @@ ExitCode run(const EmbedOptions& options, Session& session) {
       session.reporter);
   engine_options.precision = precision.precision;
   engine_options.is_frozen = true;
-  const finetune::EngineChoice choice =
-      finetune::choose_engine(options.compute.engine, body, engine_options, session.reporter);
-  engine_options.kind = choice.kind;
-  const auto engine = engine::make_engine(body, "forward", engine_options);
+  const auto engine = finetune::choose_engine(options.compute.engine, body, engine_options, session.reporter);
   const auto bad = finetune::forward_pass(
       listing, rows, *engine, {options.compute.loader_threads, "embedding"},
       [&](const std::vector<int64_t>& good, const std::vector<at::Tensor>& outputs) {
@@ -97,7 +94,7 @@ ExitCode run(const EmbedOptions& options, Session& session) {
     writer.skip(picture.image_path, picture.reason);
   }
   if (writer.rows() == 0) throw DataError(options.data.data + ": none of the pictures can be read");
-  io::Json engine_record = finetune::to_json(choice);
+  io::Json engine_record = finetune::to_json(engine->report());
   engine_record.update(io::Json{{"batch", batch}, {"platform", tensor::platform_text()}, {"device", device.str()}});
   finetune::add_to(engine_record, precision);
   writer.finish(io::Json{{"backbone", {{"sha256", backbone.sha256}, {"taps", taps}}},

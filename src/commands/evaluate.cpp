@@ -86,10 +86,10 @@ ExitCode run(const EvaluateOptions& options, Session& session) {
       options.compute.precision, {model.module, listing, rows, engine_options, options.compute.loader_threads},
       session.reporter);
   engine_options.precision = precision.precision;
-  const finetune::EngineChoice engine =
+  const auto engine =
       finetune::choose_judging_engine(options.compute.engine, model.module, engine_options, session.reporter);
-  const finetune::Judged judged = finetune::judge(model, listing, rows, engine_options,
-                                                  {options.compute.loader_threads, "evaluating"}, session.reporter);
+  const finetune::Judged judged =
+      finetune::judge(model, listing, rows, *engine, {options.compute.loader_threads, "evaluating"}, session.reporter);
   for (const auto& bad : judged.bad) session.reporter.warn(bad.image_path + ": " + bad.reason);
   if (judged.rows.empty()) throw DataError(options.data.data + ": none of the pictures can be read");
   const stats::Answers answers = finetune::answers_of(listing, judged);
@@ -105,7 +105,7 @@ ExitCode run(const EvaluateOptions& options, Session& session) {
 
   io::Json out = finetune::to_json(result);
   out["split"] = split;
-  out["engine"] = finetune::to_json(engine);
+  out["engine"] = finetune::to_json(engine->report());
   finetune::add_to(out["engine"], precision);
   out["skipped"] = judged.bad.size();
   out.update(class_report(answers, model.classes));

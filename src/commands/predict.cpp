@@ -61,8 +61,8 @@ ExitCode run(const PredictOptions& options, Session& session) {
                                          {model.module, listing, rows, engine_options, options.compute.loader_threads},
                                          session.reporter)
           .precision;
-  finetune::choose_judging_engine(options.compute.engine, model.module, engine_options, session.reporter);
-  const auto engine = engine::make_engine(model.module, "forward", engine_options);
+  const auto engine =
+      finetune::choose_judging_engine(options.compute.engine, model.module, engine_options, session.reporter);
   check_outputs({{"--skipped", options.skipped}}, options.model, listing);
   std::optional<io::AtomicFile> skipped;  // opened before the work: a folder that is not there is said now
   if (!options.skipped.empty()) skipped.emplace(options.skipped);

@@ -35,6 +35,9 @@ struct EngineOptions {
   /// Nothing that the method computes with changes while the engine lives. LibTorch on a CPU then folds it
   /// (folded_network.h), where it can, and its name says so: "torch f32 folded".
   bool is_frozen = false;
+  /// An engine of these options was compared with plain LibTorch float32 by a method that holds all of this one, as
+  /// the options() of one that make_engine() gave say; it is not done again.
+  bool is_compared = false;
 };
 
 /// What an engine turned out to be, for records and for the user.
@@ -75,10 +78,11 @@ class Engine {
 
 /// The engine that `options.kind` asks for. Always LibTorch with an empty `method`. kAuto takes OpenVINO where the
 /// device is a CPU, `options.is_frozen`, this build has OpenVINO, the network converts, runs in the precision asked for
-/// (90 % of the arithmetic layers) and agrees with plain LibTorch float32 (parity.h); else LibTorch. report().fallback
-/// says why OpenVINO was tried and not taken. Throws where kOpenVino is asked for and cannot be had: UsageError for a
-/// GPU, ModelError with the reason otherwise. The module is treated as by make_torch_engine, which is what OpenVINO is
-/// compared with.
+/// (90 % of the arithmetic layers) and agrees with plain LibTorch float32 (parity.h); else LibTorch, folded where that
+/// agrees too. report().fallback says why what was tried was not taken. Throws where kOpenVino is asked for and cannot
+/// be had: UsageError for a GPU, ModelError with the reason otherwise. The module is treated as by make_torch_engine.
+/// The engine's options() are those by which it is had again, for another method of the module too: with the kind that
+/// it is, whether it was compared, and `is_frozen` only where that made a difference.
 std::unique_ptr<Engine> make_engine(const torch::jit::Module& module, const std::string& method,
                                     const EngineOptions& options);
 
@@ -88,6 +92,9 @@ std::unique_ptr<Engine> make_engine(const torch::jit::Module& module, const std:
 /// what learns elsewhere is seen by the next run.
 std::unique_ptr<Engine> make_torch_engine(const torch::jit::Module& module, const std::string& method,
                                           const EngineOptions& options);
+
+/// Whether this build has OpenVINO.
+bool has_openvino();
 
 /// OpenVINO's CPU plugin runs `method` of `module`, which gives a tensor or a tuple of tensors, on
 /// at::get_num_threads() threads. The module is not touched, its modes are taken as they are. Its weights are shared:

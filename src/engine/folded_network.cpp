@@ -10,8 +10,8 @@
 
 #include "engine/constant_convolution.h"
 #include "engine/folded_norms.h"
+#include "engine/frozen_graph.h"
 #include "engine/packed_convolutions.h"
-#include "engine/sealed_graph.h"
 #include "graph/nodes.h"
 
 namespace engraft::engine {
@@ -45,36 +45,38 @@ void round_weights(Graph& graph) {
 }  // namespace
 
 struct FoldedNetwork::Compiled {
-  torch::jit::Module module;
   torch::jit::Code code;
 };
 
-FoldedNetwork::FoldedNetwork(const torch::jit::Module& module, const std::shared_ptr<Graph>& graph)
-    : compiled_(std::make_shared<Compiled>(Compiled{module, torch::jit::Code(graph, "folded")})) {}
+FoldedNetwork::FoldedNetwork(const std::shared_ptr<Graph>& graph)
+    : compiled_(std::make_shared<Compiled>(Compiled{torch::jit::Code(graph, "folded")})) {}
 
 std::unique_ptr<FoldedNetwork> FoldedNetwork::make(const torch::jit::Module& module, const std::string& method,
                                                    const std::vector<int64_t>& sizes, tensor::Precision precision) {
   c10::NoGradGuard no_grad;
   const torch::jit::GraphOptimizerEnabledGuard unoptimised(false);
   try {
-    const std::shared_ptr<Graph> graph = sealed_graph(module, method);
-    if (graph->inputs().size() != 2 || graph->outputs().size() != 1 || may_train(*graph)) return nullptr;
+    const std::shared_ptr<Graph> graph = frozen_graph(module, method, sizes, Lowering::kPlain);
+    for (const torch::jit::Value* output : graph->outputs())
+      if (output->type()->kind() != c10::TypeKind::TensorType) return nullptr;
     fold_norms(graph);
     if (!is_finite(*graph)) return nullptr;
     if (precision == tensor::Precision::kFloat32)
-      pack_convolutions(graph, module, sizes);
+      pack_convolutions(graph, sizes);
     else
       round_weights(*graph);
-    return std::unique_ptr<FoldedNetwork>(new FoldedNetwork(module, graph));
+    return std::unique_ptr<FoldedNetwork>(new FoldedNetwork(graph));
   } catch (const std::exception&) {
     return nullptr;
   }
 }
 
-c10::IValue FoldedNetwork::run(const at::Tensor& x) const {
-  torch::jit::Stack stack{compiled_->module._ivalue(), x};
+std::vector<at::Tensor> FoldedNetwork::run(const at::Tensor& x) const {
+  torch::jit::Stack stack{x};
   torch::jit::InterpreterState(compiled_->code).run(stack);
-  return stack.at(0);
+  std::vector<at::Tensor> outputs;
+  for (const c10::IValue& output : stack) outputs.push_back(output.toTensor());
+  return outputs;
 }
 
 }  // namespace engraft::engine

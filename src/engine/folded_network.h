@@ -20,18 +20,19 @@ namespace engraft::engine {
 /// among other outputs of other methods of the same module at the same `sizes`. One thread at a time.
 class FoldedNetwork {
  public:
-  /// For x of `sizes` [B, 3, S, S]. Null where a batch norm or dropout of `method` is in training mode, where a weight
-  /// is infinite or NaN (oneDNN's relu of NaN is 0 and would hide it), and where LibTorch fails at any step. In bf16
+  /// For x of `sizes` [B, 3, S, S]. Null where frozen_graph() refuses the method, as for norms in training mode and
+  /// for weights that are written to; where a weight is infinite or NaN (oneDNN's relu of NaN is 0 and would hide it),
+  /// and where LibTorch fails at any step. In bf16
   /// norms are folded and the convolutions' weights rounded once; nothing is packed, and it is to be run under
   /// autocast.
   static std::unique_ptr<FoldedNetwork> make(const torch::jit::Module& module, const std::string& method,
                                              const std::vector<int64_t>& sizes, tensor::Precision precision);
 
-  /// What the method gives for `x` [B, 3, S, S] float32, channels_last.
-  c10::IValue run(const at::Tensor& x) const;
+  /// What the method gives for `x` [B, 3, S, S] float32, channels_last; a tuple's items each.
+  std::vector<at::Tensor> run(const at::Tensor& x) const;
 
  private:
-  FoldedNetwork(const torch::jit::Module& module, const std::shared_ptr<torch::jit::Graph>& graph);
+  explicit FoldedNetwork(const std::shared_ptr<torch::jit::Graph>& graph);
 
   struct Compiled;
   std::shared_ptr<const Compiled> compiled_;

@@ -15,6 +15,7 @@
 #include <torch/csrc/jit/passes/peephole.h>
 #include <torch/csrc/jit/passes/remove_exceptions.h>
 #include <torch/csrc/jit/passes/remove_mutation.h>
+#include <torch/csrc/jit/passes/shape_analysis.h>
 #include <torch/csrc/jit/passes/symbolic_shape_analysis.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 
@@ -184,7 +185,9 @@ std::shared_ptr<Graph> traced(const std::shared_ptr<Graph>& graph, const std::ve
 
 std::shared_ptr<Graph> lowered(const Module& module, const torch::jit::Method& method,
                                const std::vector<int64_t>& sizes, Lowering lowering) {
+  torch::jit::toGraphFunction(method.function()).ensure_defined();
   std::shared_ptr<Graph> graph = method.graph()->copy();
+  torch::jit::EraseShapeInformation(graph);  // a trace's are of the batch that it was made with
   if (graph->inputs().size() != 2)
     throw ModelError(text::cat("'", method.name(), "' takes ", graph->inputs().size() - 1, " inputs; expected one"));
   Freezer(module, graph).run();

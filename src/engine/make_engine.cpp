@@ -13,35 +13,74 @@ constexpr double kLeastShare = 0.9;
 /// An engine with what was found out before it was chosen.
 class ChosenEngine : public Engine {
  public:
-  ChosenEngine(std::unique_ptr<Engine> engine, EngineReport report)
-      : engine_(std::move(engine)), report_(std::move(report)) {}
+  ChosenEngine(std::unique_ptr<Engine> engine, EngineOptions options, EngineReport report)
+      : engine_(std::move(engine)), options_(std::move(options)), report_(std::move(report)) {}
 
   std::string name() const override { return engine_->name(); }
-  const EngineOptions& options() const override { return engine_->options(); }
+  const EngineOptions& options() const override { return options_; }
   std::vector<at::Tensor> run(const uint8_t* pixels) override { return engine_->run(pixels); }
   EngineReport report() const override { return report_; }
 
  private:
   std::unique_ptr<Engine> engine_;
+  EngineOptions options_;
   EngineReport report_;
 };
 
 std::string percent(double share) { return text::fixed(100 * share, 0) + " %"; }
 
+/// Of `engine`; ModelError where it is more than rounding gives.
+double checked_difference(Engine& engine, const torch::jit::Module& module, const std::string& method) {
+  const double difference = difference_from_torch(engine, module, method);
+  const double bound = parity_bound(engine.options().precision);
+  if (difference <= bound) return difference;
+  throw ModelError(text::cat("its outputs differ from LibTorch's by ", difference, " of their size; at most ", bound,
+                             " is allowed"));
+}
+
 /// OpenVINO, if it does what it is asked for; else ModelError.
 std::unique_ptr<Engine> checked_openvino(const torch::jit::Module& module, const std::string& method,
-                                         const EngineOptions& options) {
+                                         EngineOptions options) {
+  options.kind = EngineKind::kOpenVino;
   auto engine = make_openvino_engine(module, method, options);
   EngineReport report = engine->report();
   if (report.share_as_asked < kLeastShare)
     throw ModelError(text::cat("openvino: runs ", percent(report.share_as_asked), " of the layers in ",
                                tensor::to_text(options.precision), "; expected ", percent(kLeastShare)));
-  report.difference = difference_from_torch(*engine, module, method);
-  const double bound = parity_bound(options.precision);
-  if (!(report.difference <= bound))
-    throw ModelError(text::cat("openvino: its outputs differ from LibTorch's by ", report.difference,
-                               " of their size; at most ", bound, " is allowed"));
-  return std::make_unique<ChosenEngine>(std::move(engine), report);
+  try {
+    if (!options.is_compared) report.difference = checked_difference(*engine, module, method);
+  } catch (const ModelError& error) {
+    throw ModelError(text::cat("openvino: ", error.what()));
+  }
+  options.is_compared = true;
+  return std::make_unique<ChosenEngine>(std::move(engine), options, report);
+}
+
+/// LibTorch, folded if that computes the same. `fallback` says what was tried before.
+std::unique_ptr<Engine> checked_torch(const torch::jit::Module& module, const std::string& method,
+                                      EngineOptions options, std::string fallback) {
+  options.kind = EngineKind::kTorch;
+  auto engine = make_torch_engine(module, method, options);
+  const bool is_compared = options.is_compared;
+  EngineOptions plain = options;
+  plain.is_frozen = plain.is_compared = false;
+  options.is_frozen = options.is_compared = engine->name() != engine_name(plain);
+  EngineReport report = engine->report();
+  if (options.is_frozen && !is_compared) {
+    EngineOptions two = options;  // as many pictures as are compared
+    two.batch_size = 2;
+    try {
+      report.difference = checked_difference(*make_torch_engine(module, method, two), module, method);
+    } catch (const ModelError& error) {
+      fallback +=
+          text::cat(fallback.empty() ? "" : "; ", "torch folded: ", error.what(), "; LibTorch as it is instead");
+      options = plain;
+      engine = make_torch_engine(module, method, options);
+      report = engine->report();
+    }
+  }
+  report.fallback = fallback;
+  return std::make_unique<ChosenEngine>(std::move(engine), options, report);
 }
 
 }  // namespace
@@ -64,19 +103,18 @@ std::unique_ptr<Engine> make_engine(const torch::jit::Module& module, const std:
     throw ModelError("openvino: what it runs must not learn while it runs");
   if (is_asked_for && !options.device.is_cpu())
     throw UsageError("--engine openvino runs on CPUs; add --device cpu, or take --engine torch");
-  const bool may_be_openvino = is_asked_for || (options.kind == EngineKind::kAuto && options.is_frozen);
-  if (!may_be_openvino || !options.device.is_cpu() || method.empty()) return make_torch_engine(module, method, options);
-  std::string reason;
-  try {
-    return checked_openvino(module, method, options);
-  } catch (const ModelError& error) {
-    if (is_asked_for) throw;
-    reason = error.what();
+  if (!options.device.is_cpu() || method.empty()) return make_torch_engine(module, method, options);
+  std::string fallback;
+  const bool is_preferred = options.kind == EngineKind::kAuto && options.is_frozen && has_openvino();
+  if (is_asked_for || is_preferred) {
+    try {
+      return checked_openvino(module, method, options);
+    } catch (const ModelError& error) {
+      if (is_asked_for) throw;
+      fallback = text::cat(error.what(), "; LibTorch instead");
+    }
   }
-  auto engine = make_torch_engine(module, method, options);
-  EngineReport report = engine->report();
-  report.fallback = reason + "; LibTorch instead";
-  return std::make_unique<ChosenEngine>(std::move(engine), report);
+  return checked_torch(module, method, options, fallback);
 }
 
 }  // namespace engraft::engine

@@ -1,12 +1,8 @@
 #include <ATen/Parallel.h>
-#include <dlfcn.h>
 #include <torch/csrc/jit/ir/ir.h>
 
-#include <cstdlib>
-#include <filesystem>
-#include <system_error>
-
 #include "base/errors.h"
+#include "base/plugin.h"
 #include "base/text.h"
 #include "engine/engine.h"
 #include "engine/frozen_graph.h"
@@ -14,41 +10,15 @@
 
 namespace engraft::engine {
 
-namespace fs = std::filesystem;
-
 namespace {
 
 constexpr const char* kModule = "engraft_openvino.so";
 
-/// Where the module may lie, first found wins; as image/codec_other.cpp looks for its own.
-std::vector<fs::path> module_places() {
-  if (const char* given = std::getenv("ENGRAFT_PLUGIN_DIR"); given != nullptr && *given != '\0')
-    return {fs::path(given) / kModule};
-  std::error_code failed;
-  const fs::path program = fs::read_symlink("/proc/self/exe", failed).parent_path();
-  return {program / ".." / "lib" / "engraft" / kModule, program / ".." / ".." / "lib" / "engraft" / kModule};
-}
-
 MakeOpenVinoEngine open_module() {
-#ifndef ENGRAFT_WITH_OPENVINO
-  throw ModelError("openvino: this build has no OpenVINO");
-#endif
-  std::vector<std::string> looked;
-  for (const fs::path& place : module_places()) {
-    looked.push_back(place.lexically_normal().string());
-    std::error_code ignored;
-    if (!fs::exists(place, ignored)) continue;
-    // Never closed: the libraries behind it register themselves for the life of the process.
-    void* handle = dlopen(place.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (handle == nullptr) {
-      const char* reason = dlerror();
-      throw ModelError(text::cat("openvino: ", reason != nullptr ? reason : looked.back() + " cannot be loaded"));
-    }
-    const auto make = reinterpret_cast<MakeOpenVinoEngine>(dlsym(handle, kMakeOpenVinoEngineName));
-    if (make == nullptr) throw ModelError("openvino: " + looked.back() + " is of another version");
-    return make;
-  }
-  throw ModelError("openvino: its module is not there: " + text::join(looked, ", "));
+  if (!has_openvino()) throw ModelError("openvino: this build has no OpenVINO");
+  const Plugin plugin = load_plugin(kModule, kMakeOpenVinoEngineName);
+  if (plugin.function == nullptr) throw ModelError("openvino: its module cannot be opened: " + plugin.problem);
+  return reinterpret_cast<MakeOpenVinoEngine>(plugin.function);
 }
 
 /// "f32", "bf16 AVX-512". Throws ModelError for bf16 in software, which is slower than float32.
@@ -61,6 +31,14 @@ std::string arithmetic_of(const EngineOptions& options) {
 }
 
 }  // namespace
+
+bool has_openvino() {
+#ifdef ENGRAFT_WITH_OPENVINO
+  return true;
+#else
+  return false;
+#endif
+}
 
 std::unique_ptr<Engine> make_openvino_engine(const torch::jit::Module& module, const std::string& method,
                                              const EngineOptions& options) {

@@ -31,7 +31,7 @@ std::vector<ConstantConvolution> find_convolutions(const std::shared_ptr<Graph>&
 }
 
 /// Sizes of the convolutions' inputs on `sizes`, taken on a batch of one.
-std::vector<std::vector<int64_t>> input_sizes(const std::shared_ptr<Graph>& graph, const torch::jit::Module& module,
+std::vector<std::vector<int64_t>> input_sizes(const std::shared_ptr<Graph>& graph,
                                               const std::vector<ConstantConvolution>& convolutions,
                                               const std::vector<int64_t>& sizes) {
   const size_t outputs = graph->outputs().size();
@@ -39,7 +39,7 @@ std::vector<std::vector<int64_t>> input_sizes(const std::shared_ptr<Graph>& grap
   const torch::jit::Code code(graph, "sizes");
   while (graph->outputs().size() > outputs) graph->eraseOutput(graph->outputs().size() - 1);
   const at::Tensor one = at::zeros({1, sizes[1], sizes[2], sizes[3]}).contiguous(at::MemoryFormat::ChannelsLast);
-  torch::jit::Stack stack{module._ivalue(), one};
+  torch::jit::Stack stack{one};
   torch::jit::InterpreterState(code).run(stack);
   std::vector<std::vector<int64_t>> found;
   for (size_t i = 0; i < convolutions.size(); ++i) {
@@ -105,11 +105,10 @@ void pack(const ConstantConvolution& c, const std::vector<int64_t>& input) {
 
 }  // namespace
 
-int pack_convolutions(const std::shared_ptr<Graph>& graph, const torch::jit::Module& module,
-                      const std::vector<int64_t>& sizes) {
+int pack_convolutions(const std::shared_ptr<Graph>& graph, const std::vector<int64_t>& sizes) {
   if (!at::hasMKLDNN()) return 0;
   const std::vector<ConstantConvolution> convolutions = find_convolutions(graph);
-  const auto inputs = input_sizes(graph, module, convolutions, sizes);
+  const auto inputs = input_sizes(graph, convolutions, sizes);
   for (size_t i = 0; i < convolutions.size(); ++i) pack(convolutions[i], inputs[i]);
   torch::jit::EliminateDeadCode(graph);
   return static_cast<int>(convolutions.size());

@@ -87,6 +87,7 @@ double difference_from_torch(Engine& engine, const torch::jit::Module& module, c
   };
   options.batch_size = 2;
   options.precision = tensor::Precision::kFloat32;
+  options.is_frozen = false;
   const auto expected = make_torch_engine(module, method, options)->run(two.data());
   std::vector<at::Tensor> found = engine.run(batch_with(0, 1).data());
   std::vector<at::Tensor> second = batch == 1 ? engine.run(two.data() + bytes) : found;

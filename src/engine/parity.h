@@ -17,8 +17,8 @@ std::vector<uint8_t> parity_pictures(int size_px);
 /// where one is not a finite number. Throws ModelError where shapes differ.
 double relative_error(const std::vector<at::Tensor>& outputs, const std::vector<at::Tensor>& reference);
 
-/// The relative_error of `engine` against plain LibTorch float32 (make_torch_engine, batch 2) for `method` of `module`
-/// on parity_pictures(), with each picture at one end of the batch.
+/// The relative_error of `engine` against plain LibTorch float32 (make_torch_engine, not folded, batch 2) for `method`
+/// of `module` on parity_pictures(), with each picture at one end of the batch.
 double difference_from_torch(Engine& engine, const torch::jit::Module& module, const std::string& method);
 
 /// The largest difference with which an engine counts as computing the same network.

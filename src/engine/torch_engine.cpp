@@ -65,7 +65,8 @@ class TorchEngine : public Engine {
  private:
   std::vector<at::Tensor> outputs_of(const at::Tensor& x) {
     const tensor::AutocastGuard autocast(options_.precision, options_.device);
-    const c10::IValue out = folded_ != nullptr ? folded_->run(x) : module_.get_method(method_)({x});
+    if (folded_ != nullptr) return folded_->run(x);
+    const c10::IValue out = module_.get_method(method_)({x});
     if (out.isTensor()) return {out.toTensor()};
     std::vector<at::Tensor> outputs;
     for (const c10::IValue& item : out.toTupleRef().elements()) outputs.push_back(item.toTensor());

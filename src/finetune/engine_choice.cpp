@@ -8,8 +8,6 @@ namespace engraft::finetune {
 
 namespace {
 
-using engine::EngineKind;
-
 std::string difference_text(const engine::EngineReport& report) {
   if (report.difference < 0) return "";
   return text::cat("; differs from LibTorch in f32 by ", text::fixed(100 * report.difference, 4),
@@ -18,36 +16,32 @@ std::string difference_text(const engine::EngineReport& report) {
 
 }  // namespace
 
-EngineChoice choose_engine(const std::string& wanted, const torch::jit::Module& module, engine::EngineOptions options,
-                           Reporter& reporter) {
+std::unique_ptr<engine::Engine> choose_engine(const std::string& wanted, const torch::jit::Module& module,
+                                              engine::EngineOptions options, Reporter& reporter) {
   options.kind = engine::engine_kind_from_text(wanted);
-  EngineChoice choice;
-  choice.report = engine::make_engine(module, "forward", options)->report();
-  choice.kind = choice.report.kind;
-  const std::string note = text::cat("engine: ", choice.report.name, difference_text(choice.report));
-  if (choice.report.fallback.empty() || options.device.is_cuda()) {
+  auto engine = engine::make_engine(module, "forward", options);
+  const engine::EngineReport report = engine->report();
+  const std::string note = text::cat("engine: ", report.name, difference_text(report));
+  if (report.fallback.empty()) {
     reporter.note(note);
   } else {
-    reporter.warn(text::cat(note, "; ", choice.report.fallback));
+    reporter.warn(text::cat(note, "; ", report.fallback));
   }
-  return choice;
+  return engine;
 }
 
-EngineChoice choose_judging_engine(const std::string& wanted, const torch::jit::Module& module,
-                                   engine::EngineOptions& options, Reporter& reporter) {
+std::unique_ptr<engine::Engine> choose_judging_engine(const std::string& wanted, const torch::jit::Module& module,
+                                                      engine::EngineOptions options, Reporter& reporter) {
   options.is_frozen = wanted == "openvino";
-  options.kind = options.is_frozen ? EngineKind::kOpenVino : EngineKind::kTorch;
   if (options.is_frozen) return choose_engine(wanted, module, options, reporter);
-  EngineChoice choice;
-  choice.report.name = engine::engine_name(options);
-  return choice;
+  return engine::make_torch_engine(module, "forward", options);
 }
 
-io::Json to_json(const EngineChoice& choice) {
-  io::Json out = {{"name", choice.report.name}};
-  if (!choice.report.executed.empty()) out["executed"] = choice.report.executed;
-  if (choice.report.difference >= 0) out["difference"] = choice.report.difference;
-  if (!choice.report.fallback.empty()) out["fallback"] = choice.report.fallback;
+io::Json to_json(const engine::EngineReport& report) {
+  io::Json out = {{"name", report.name}};
+  if (!report.executed.empty()) out["executed"] = report.executed;
+  if (report.difference >= 0) out["difference"] = report.difference;
+  if (!report.fallback.empty()) out["fallback"] = report.fallback;
   return out;
 }
 

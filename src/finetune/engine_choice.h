@@ -2,6 +2,7 @@
 
 #include <torch/csrc/jit/api/module.h>
 
+#include <memory>
 #include <string>
 
 #include "base/report.h"
@@ -10,25 +11,19 @@
 
 namespace engraft::finetune {
 
-/// Which engine runs the frozen part of a network, and what is known of it.
-struct EngineChoice {
-  engine::EngineKind kind = engine::EngineKind::kTorch;  // never kAuto
-  engine::EngineReport report = {};
-};
-
 /// The engine for `forward` of `module`, asked for as `wanted` ("auto", "torch", "openvino"); of `options`, which are
 /// those of a frozen network, all but the kind counts. `reporter` hears which it is, and why where it is not the one
 /// that auto prefers. The same on every call with the same arguments. Throws as engine::make_engine.
-EngineChoice choose_engine(const std::string& wanted, const torch::jit::Module& module, engine::EngineOptions options,
-                           Reporter& reporter);
+std::unique_ptr<engine::Engine> choose_engine(const std::string& wanted, const torch::jit::Module& module,
+                                              engine::EngineOptions options, Reporter& reporter);
 
-/// The same for what judges a model.pt, where "auto" is LibTorch and says nothing: its results are to be the same in
-/// result.json, by evaluate and by predict, on machines with and without other engines. Sets the kind in `options`.
-EngineChoice choose_judging_engine(const std::string& wanted, const torch::jit::Module& module,
-                                   engine::EngineOptions& options, Reporter& reporter);
+/// The same for what judges a model.pt, where "auto" is plain LibTorch and says nothing: its results are to be the same
+/// in result.json, by evaluate and by predict, on machines with and without other engines.
+std::unique_ptr<engine::Engine> choose_judging_engine(const std::string& wanted, const torch::jit::Module& module,
+                                                      engine::EngineOptions options, Reporter& reporter);
 
 /// "name", and where they are known "executed" (layers by precision), "difference" (from LibTorch in float32) and
 /// "fallback".
-io::Json to_json(const EngineChoice& choice);
+io::Json to_json(const engine::EngineReport& report);
 
 }  // namespace engraft::finetune

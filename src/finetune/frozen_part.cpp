@@ -117,7 +117,7 @@ void FrozenPart::tell(const std::string& what, int64_t bytes, const Placement& p
 io::Json FrozenPart::key_of(const Output& output, const StagePlan& stage) {
   io::Json key = {{"data", digests_of(setup_).contents},
                   {"preprocessing", model::to_json(setup_.engine_options.preprocessing)},
-                  {"engine", setup_.engine.report.name},
+                  {"engine", setup_.engine.name},
                   {"batch", setup_.engine_options.batch_size},
                   {"platform", tensor::platform_text()},
                   {"device", setup_.device.str()},

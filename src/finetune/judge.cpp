@@ -12,13 +12,12 @@
 namespace engraft::finetune {
 
 Judged judge(const model::Artifact& model, const data::Listing& listing, const std::vector<int64_t>& rows,
-             const engine::EngineOptions& engine_options, const PassOptions& pass, Reporter& reporter) {
-  const auto engine = engine::make_engine(model.module, "forward", engine_options);
+             engine::Engine& engine, const PassOptions& pass, Reporter& reporter) {
   Judged out;
   out.target = model.target;
   out.scale = model.scale;
   out.bad = forward_pass(
-      listing, rows, *engine, pass,
+      listing, rows, engine, pass,
       [&](const std::vector<int64_t>& good, const std::vector<at::Tensor>& outputs) {
         const at::Tensor logits = outputs.front().to(at::kCPU, at::kFloat).contiguous();  // [B, K]
         out.width = logits.size(1);

@@ -23,9 +23,9 @@ struct Judged {
   std::vector<BadPicture> bad;
 };
 
-/// Runs `model` on `rows` of `listing`.
+/// Runs `engine`, made of `model`, on `rows` of `listing`.
 Judged judge(const model::Artifact& model, const data::Listing& listing, const std::vector<int64_t>& rows,
-             const engine::EngineOptions& engine, const PassOptions& pass, Reporter& reporter);
+             engine::Engine& engine, const PassOptions& pass, Reporter& reporter);
 
 /// With the listing's labels, all of which must be known.
 stats::Answers answers_of(const data::Listing& listing, const Judged& judged);

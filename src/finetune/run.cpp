@@ -69,7 +69,8 @@ engine::EngineOptions judging_options(const Setup& setup) {
 
 Judged judge_readable(const Setup& setup, const model::Artifact& artifact, const std::vector<int64_t>& rows,
                       const std::string& what, Reporter& reporter) {
-  Judged judged = judge(artifact, setup.listing, rows, judging_options(setup), pass(setup, what), reporter);
+  const auto engine = engine::make_torch_engine(artifact.module, "forward", judging_options(setup));
+  Judged judged = judge(artifact, setup.listing, rows, *engine, pass(setup, what), reporter);
   require_readable(judged.bad);
   return judged;
 }

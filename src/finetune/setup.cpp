@@ -136,16 +136,19 @@ Views make_views(const TrainOptions& options, const data::Listing& listing, cons
 
 /// Where a stage has something below its cut.
 void choose_engine_of(Setup& setup, Reporter& reporter) {
-  setup.engine_options.is_frozen = true;
   const bool has_frozen = std::any_of(setup.stages.begin(), setup.stages.end(), [](const StagePlan& stage) {
     return stage.epochs > 0 && (stage.is_on_features() || !stage.cut.empty());
   });
-  if (has_frozen) {
-    setup.engine = choose_engine(setup.options.compute.engine, setup.body, setup.engine_options, reporter);
-  } else {
-    setup.engine.report.name = engine::engine_name(setup.engine_options);
+  if (!has_frozen) {
+    setup.engine_options.kind = engine::EngineKind::kTorch;
+    setup.engine.name = engine::engine_name(setup.engine_options);
+    return;
   }
-  setup.engine_options.kind = setup.engine.kind;
+  engine::EngineOptions options = setup.engine_options;
+  options.is_frozen = true;
+  const auto engine = choose_engine(setup.options.compute.engine, setup.body, options, reporter);
+  setup.engine = engine->report();
+  setup.engine_options = engine->options();
 }
 
 }  // namespace
@@ -249,7 +252,7 @@ io::Json resolved_json(const Setup& setup) {
                        {"platform", tensor::platform_text()},
                        {"device", setup.device.str()},
                        {"precision", tensor::to_text(setup.precision.precision)},
-                       {"engine", setup.engine.report.name}};
+                       {"engine", setup.engine.name}};
   resolved["stages"] = io::Json::array();
   for (const StagePlan& stage : setup.stages) resolved["stages"].push_back(to_json(stage));
   return resolved;

@@ -49,8 +49,8 @@ struct Setup {
   std::vector<BadPicture> skipped;
   /// Of trunk and top; the head is float32.
   PrecisionChoice precision = {};
-  /// Of what is frozen.
-  EngineChoice engine = {};
+  /// Of the engine that runs what is frozen.
+  engine::EngineReport engine = {};
   Target target = Target::kSoftmax;
   /// Of regression: of the labels of train_rows.
   TargetScale scale = {};

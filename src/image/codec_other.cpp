@@ -1,14 +1,9 @@
-#include <dlfcn.h>
-
 #include <climits>
-#include <cstdlib>
-#include <filesystem>
 #include <stdexcept>
 #include <string>
-#include <system_error>
-#include <vector>
 
 #include "base/errors.h"
+#include "base/plugin.h"
 #include "base/text.h"
 #include "image/codecs.h"
 #include "image/picture_module.h"
@@ -16,19 +11,8 @@
 namespace engraft::image::codec {
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr const char* kTiffModule = "engraft_tiff.so";
 constexpr const char* kOpenCvModule = "engraft_imgcodecs.so";
-
-/// Where a module may lie, first found wins.
-std::vector<fs::path> module_places(const char* file) {
-  if (const char* given = std::getenv("ENGRAFT_PLUGIN_DIR"); given != nullptr && *given != '\0')
-    return {fs::path(given) / file};
-  std::error_code failed;
-  const fs::path program = fs::read_symlink("/proc/self/exe", failed).parent_path();
-  return {program / ".." / "lib" / "engraft" / file, program / ".." / ".." / "lib" / "engraft" / file};
-}
 
 struct Module {
   ModuleRead read = nullptr;
@@ -36,25 +20,8 @@ struct Module {
 };
 
 Module load_module(const char* file) {
-  Module module;
-  std::vector<std::string> looked;
-  for (const fs::path& place : module_places(file)) {
-    looked.push_back(place.lexically_normal().string());
-    std::error_code ignored;
-    if (!fs::exists(place, ignored)) continue;
-    // Never closed: the libraries behind it register themselves for the life of the process.
-    void* handle = dlopen(place.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (handle == nullptr) {
-      const char* reason = dlerror();
-      module.problem = reason != nullptr ? reason : "it cannot be loaded";
-      return module;
-    }
-    module.read = reinterpret_cast<ModuleRead>(dlsym(handle, kModuleReadName));
-    if (module.read == nullptr) module.problem = looked.back() + " is of another version";
-    return module;
-  }
-  module.problem = "not found: " + text::join(looked, ", ");
-  return module;
+  const Plugin plugin = load_plugin(file, kModuleReadName);
+  return {reinterpret_cast<ModuleRead>(plugin.function), plugin.problem};
 }
 
 const Module& tiff_module() {

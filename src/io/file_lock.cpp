@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -10,10 +11,18 @@
 
 namespace engraft::io {
 
-FileLock::FileLock(const std::string& path) : path_(path) {
+FileLock::FileLock(const std::string& path, Open) : path_(path) {
   descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (descriptor_ < 0) throw SystemError::from_errno("create", path);
-  while (::flock(descriptor_, LOCK_EX) != 0 && errno == EINTR) {
+}
+
+FileLock::FileLock(const std::string& path) : FileLock(path, Open{}) { lock(0); }
+
+std::unique_ptr<FileLock> FileLock::try_lock(const std::string& path) {
+  for (;;) {
+    std::unique_ptr<FileLock> lock(new FileLock(path, Open{}));
+    if (!lock->lock(LOCK_NB)) return nullptr;
+    if (lock->is_there()) return lock;
   }
 }
 
@@ -23,6 +32,25 @@ void FileLock::write(const std::string& text) {
   const bool is_written = ::ftruncate(descriptor_, 0) == 0 &&
                           ::pwrite(descriptor_, text.data(), text.size(), 0) == static_cast<ssize_t>(text.size());
   if (!is_written) throw SystemError::from_errno("write", path_);
+}
+
+void FileLock::remove() {
+  if (is_there()) ::unlink(path_.c_str());
+}
+
+bool FileLock::lock(int how) {
+  int result = 0;
+  do {
+    result = ::flock(descriptor_, LOCK_EX | how);
+  } while (result != 0 && errno == EINTR);
+  return result == 0 || errno != EWOULDBLOCK;
+}
+
+bool FileLock::is_there() const {
+  struct stat opened {
+  }, there{};
+  return ::fstat(descriptor_, &opened) == 0 && ::stat(path_.c_str(), &there) == 0 && opened.st_ino == there.st_ino &&
+         opened.st_dev == there.st_dev;
 }
 
 // Shared, so that those who ask do not take each other for a holder.

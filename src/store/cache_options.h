@@ -24,7 +24,10 @@ void describe(Visitor& v, CacheOptions& o) {
       .value("GIB")
       .at_least(0)
       .not_recorded();
-  v.field("cache_dir", o.cache_dir, "default: $ENGRAFT_CACHE, else the user's cache folder")
+  v.field(
+       "cache_dir", o.cache_dir,
+       "where --cache disk keeps, and auto what memory does not hold; default: $ENGRAFT_CACHE, else the user's cache "
+       "folder")
       .value("DIR")
       .not_recorded();
 }

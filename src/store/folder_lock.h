@@ -1,6 +1,9 @@
 #pragma once
 
+#include <memory>
 #include <string>
+
+#include "io/file_lock.h"
 
 namespace engraft::store {
 
@@ -17,8 +20,7 @@ class FolderLock {
   FolderLock& operator=(const FolderLock&) = delete;
 
  private:
-  std::string path_;
-  int descriptor_ = -1;
+  std::unique_ptr<io::FileLock> lock_;
 };
 
 }  // namespace engraft::store

@@ -6,8 +6,9 @@
 
 #include "engine/engine.h"
 #include "engine/folded_norms.h"
+#include "engine/frozen_graph.h"
 #include "engine/packed_convolutions.h"
-#include "engine/sealed_graph.h"
+#include "engine/parity.h"
 #include "graph/nodes.h"
 #include "graph/surgery.h"
 #include "support/nets.h"
@@ -86,9 +87,9 @@ struct Operators {
 /// What is left of them.
 Operators operators_of(const Module& module) {
   const at::NoGradGuard no_grad;
-  const auto graph = engine::sealed_graph(module, "forward");
+  const auto graph = engine::frozen_graph(module, "forward", {2, 3, 32, 32}, engine::Lowering::kPlain);
   engine::fold_norms(graph);
-  engine::pack_convolutions(graph, module, {2, 3, 32, 32});
+  engine::pack_convolutions(graph, {2, 3, 32, 32});
   Operators found;
   graph::for_each_node(graph->block(), [&](const torch::jit::Node* node) {
     const std::string kind = node->kind().toQualString();
@@ -179,10 +180,15 @@ TEST_CASE("without norms the packed network gives the plain one's bytes", "[unit
 }
 
 TEST_CASE("a weight that the network writes to is not folded", "[unit]") {
-  const Module module =
-      net("  r = self.bias.add_(1)\n  return self.norm(torch.conv2d(x, self.dense, self.bias, [1, 1], [1, 1]))\n");
-  CHECK(operators_of(module).norms == 1);
-  CHECK(operators_of(module).packed == 0);
+  const char* forward =
+      "  r = self.bias.add_(1)\n  return self.norm(torch.conv2d(x, self.dense, self.bias, [1, 1], [1, 1]))\n";
+  const at::Tensor pixels = noise(2);
+  const auto engine = engine::make_torch_engine(net(forward), "forward", frozen(options_of(2)));
+  const auto plain = engine::make_torch_engine(net(forward), "forward", options_of(2));
+  CHECK(engine->name() == "torch f32");
+  for (int times = 0; times < 2; ++times) {
+    CHECK(at::equal(engine->run(pixels.const_data_ptr<uint8_t>())[0], plain->run(pixels.const_data_ptr<uint8_t>())[0]));
+  }
 }
 
 TEST_CASE("folding leaves the module as it was", "[unit]") {
@@ -215,6 +221,46 @@ TEST_CASE("norms in training mode, and what is not frozen, take the plain path",
   CHECK(engine::make_torch_engine(module, "forward", options)->name() == "torch f32");
   module.train();
   CHECK(engine::make_torch_engine(module, "forward", frozen(options))->name() == "torch f32");
+}
+
+TEST_CASE("a folded network is compared with the plain one before it is taken, once for all methods", "[unit]") {
+  const Module body = graph::extract(test::small_net(), {"mixed_2"});
+  engine::EngineOptions options = frozen(options_of(4));
+  options.kind = engine::EngineKind::kTorch;
+  const auto engine = engine::make_engine(body, "forward", options);
+  CHECK(engine->name() == "torch f32 folded");
+  CHECK(engine->report().difference >= 0);
+  CHECK(engine->report().difference < engine::parity_bound(options.precision));
+  CHECK(engine->options().batch_size == 4);
+  CHECK(engine->options().is_compared);
+  const auto again = engine::make_engine(body, "forward", engine->options());
+  CHECK(again->name() == engine->name());
+  CHECK(again->report().difference < 0);
+  const at::Tensor pixels = noise(4);
+  CHECK(at::equal(again->run(pixels.const_data_ptr<uint8_t>())[0], engine->run(pixels.const_data_ptr<uint8_t>())[0]));
+}
+
+TEST_CASE("what cannot be folded is run as it is, and its options say so", "[unit]") {
+  Module body = graph::extract(test::small_net(), {"mixed_2"});
+  body.train();
+  engine::EngineOptions options = frozen(options_of(2));
+  options.kind = engine::EngineKind::kTorch;
+  const auto engine = engine::make_engine(body, "forward", options);
+  CHECK(engine->name() == "torch f32");
+  CHECK_FALSE(engine->options().is_frozen);
+  CHECK(engine->report().difference < 0);
+  CHECK(engine->report().fallback.empty());
+}
+
+TEST_CASE("a folded network that computes something else is not taken, said aloud", "[unit]") {
+  // The sine of large numbers turns a rounding into another value.
+  const Module module = net("  h = self.norm(self.first(x))\n  return (h * 1e6).sin()\n");
+  engine::EngineOptions options = frozen(options_of(2));
+  options.kind = engine::EngineKind::kTorch;
+  const auto engine = engine::make_engine(module, "forward", options);
+  CHECK(engine->name() == "torch f32");
+  CHECK_THAT(engine->report().fallback, Catch::StartsWith("torch folded: its outputs differ from LibTorch's by ") &&
+                                            Catch::EndsWith("LibTorch as it is instead"));
 }
 
 TEST_CASE("a weight that is NaN is not hidden by a fused relu", "[unit]") {

@@ -194,6 +194,9 @@ TEST_CASE("auto takes OpenVINO where nothing learns, and says what it found", "[
   CHECK(report.difference >= 0);
   CHECK(report.difference < kBound);
   CHECK(report.fallback.empty());
+  const auto again = engine::make_engine(body, "forward", engine->options());
+  CHECK(again->name() == engine->name());
+  CHECK(again->report().difference < 0);  // compared before
   CHECK_THAT(engine::make_engine(body, "", options)->name(), Catch::StartsWith("torch"));
   options.is_frozen = false;
   CHECK_THAT(engine::make_engine(body, "forward", options)->name(), Catch::StartsWith("torch"));
