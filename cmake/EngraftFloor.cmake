@@ -42,7 +42,7 @@ function(engraft_test name)
   foreach(label IN LISTS ARG_LABELS)
     add_test(NAME ${name}.${label} COMMAND test_${name} "[${label}]")
     set_tests_properties(${name}.${label} PROPERTIES LABELS ${label} TIMEOUT 1200
-      ENVIRONMENT "OMP_WAIT_POLICY=passive"
+      ENVIRONMENT "OMP_WAIT_POLICY=passive;GOMP_SPINCOUNT=10000"
       SKIP_REGULAR_EXPRESSION "SKIPPED: [^\n]*")
   endforeach()
 endfunction()

@@ -2,6 +2,7 @@
 #
 # Looked for, first found wins: Torch_DIR (the folder of TorchConfig.cmake), LIBTORCH (an unpacked LibTorch or a
 # wheel's torch/ folder; CMake variable or environment), .venv of this checkout, the torch that python3 imports.
+# Also LibTorch::openmp, the OpenMP library that LibTorch itself loads: sources compiled with -fopenmp link it.
 # Sets LibTorch_FOUND, LibTorch_ROOT, LibTorch_VERSION, LibTorch_MESSAGE.
 #
 # find_package(Torch) of a CUDA wheel demands a CUDA toolkit even for a program that only needs the CPU library, so
@@ -73,5 +74,14 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::cpu)
     INTERFACE_COMPILE_DEFINITIONS "_GLIBCXX_USE_CXX11_ABI=1"
     INTERFACE_LINK_LIBRARIES "LibTorch::torch_cpu;LibTorch::c10"
     INTERFACE_LINK_OPTIONS "LINKER:--allow-shlib-undefined")
+  add_library(LibTorch::openmp INTERFACE IMPORTED)
+  file(GLOB _openmp "${LibTorch_ROOT}/lib/libgomp*.so*")
+  if(_openmp)
+    list(GET _openmp 0 _openmp)
+  else()
+    find_package(OpenMP REQUIRED COMPONENTS CXX)
+    set(_openmp "${OpenMP_CXX_LIBRARIES}")
+  endif()
+  set_target_properties(LibTorch::openmp PROPERTIES INTERFACE_LINK_LIBRARIES "${_openmp}")
 endif()
 mark_as_advanced(ENGRAFT_PYTHON3)

@@ -37,17 +37,20 @@ at::Tensor TopTrainee::feature_map(const at::Tensor& inputs) {
 // TorchScript's executor runs a graph as it is the first times and differently afterwards, once it has seen its inputs:
 // parts of it by gradient formulas of its own, which round otherwise than LibTorch's. A run that is resumed would have
 // its first times where an uninterrupted one has its hundredth. Unoptimised, every step is the first one.
-at::Tensor TopTrainee::forward(const at::Tensor& inputs) {
+at::Tensor TopTrainee::features(const at::Tensor& inputs) {
   const torch::jit::GraphOptimizerEnabledGuard unoptimised(false);
   try {
-    const at::Tensor map = feature_map(inputs).to(at::kFloat);  // [B, C, H, W]
-    return head_.forward(model::pooled(map, pool_));
+    return model::pooled(feature_map(inputs).to(at::kFloat), pool_);  // of [B, C, H, W]
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
     throw ModelError("the unfrozen blocks fail in training: " + graph::reason(error));
   }
 }
+
+at::Tensor TopTrainee::outputs(const at::Tensor& features) { return head_.forward(features); }
+
+at::Tensor TopTrainee::forward(const at::Tensor& inputs) { return outputs(features(inputs)); }
 
 void TopTrainee::set_training(bool training) {
   if (is_training_) {  // before the modes are set anew

@@ -38,6 +38,9 @@ class TopTrainee : public train::Trainee {
   /// What the top computes in from here on (default: float32); its feature map, pool and head are float32.
   void compute_in(tensor::Precision precision) { precision_ = precision; }
   at::Tensor forward(const at::Tensor& inputs) override;
+  /// [B, …], pooled.
+  at::Tensor features(const at::Tensor& inputs) override;
+  at::Tensor outputs(const at::Tensor& features) override;
   void set_training(bool training) override;
   std::vector<tensor::NamedTensor> parameters() override;
   std::vector<double> rate_scales() override;

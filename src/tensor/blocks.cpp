@@ -1,10 +1,13 @@
 #include "tensor/blocks.h"
 
-#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
+
+#ifndef _OPENMP
+#error "without OpenMP at::parallel_for runs on one thread"
+#endif
 
 namespace engraft::tensor {
 
@@ -21,10 +24,6 @@ void for_blocks(int64_t total, int64_t longest, const std::function<void(const B
   } else {
     at::parallel_for(0, blocks, /*grain_size=*/1, run);
   }
-}
-
-at::Tensor elements(const at::Tensor& value, const Block& block) {
-  return value.as_strided({block.count}, {1}, value.storage_offset() + block.first);
 }
 
 }  // namespace engraft::tensor

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <cstdint>
 #include <functional>
 
@@ -21,8 +19,5 @@ int64_t count_blocks(int64_t total, int64_t longest);
 /// call does with LibTorch stays on its thread, without gradients. Each block has `longest` elements but the last,
 /// whatever the number of threads. What `part` throws passes through.
 void for_blocks(int64_t total, int64_t longest, const std::function<void(const Block&)>& part);
-
-/// Elements of `block` as a view [count]. `value` is to have no gaps and no overlaps in memory.
-at::Tensor elements(const at::Tensor& value, const Block& block);
 
 }  // namespace engraft::tensor

@@ -17,13 +17,9 @@ void OuterGradient::put(const at::Tensor& of_outputs, const at::Tensor& inputs) 
 
 void OuterGradient::clear() { of_outputs_ = inputs_ = at::Tensor(); }
 
-int64_t OuterGradient::rows() const { return of_outputs_.size(1); }
-
-int64_t OuterGradient::columns() const { return inputs_.size(1); }
-
-at::Tensor OuterGradient::rows(int64_t first, int64_t count) const {
+at::Tensor OuterGradient::dense() const {
   const c10::NoGradGuard no_grad;
-  return at::mm(of_outputs_.narrow(1, first, count).t(), inputs_);
+  return at::mm(of_outputs_.t(), inputs_);
 }
 
 double OuterGradient::length() const {

@@ -7,8 +7,8 @@
 namespace engraft::tensor {
 
 /// The gradient of a fully connected layer's weight [out, D] as the two factors whose product it is: gᵀ · x, with the
-/// batch's gradient g [B, out] and inputs x [B, D]. They are far smaller than the weight, and an optimiser that takes
-/// the product block by block neither writes it to memory nor reads it from there.
+/// batch's gradient g [B, out] and inputs x [B, D]. They are far smaller than the weight, and an optimiser that
+/// multiplies them out as it goes neither writes the product to memory nor reads it from there.
 class OuterGradient {
  public:
   /// Whether the layer is to leave its gradient here rather than in the weight's grad().
@@ -24,12 +24,8 @@ class OuterGradient {
   const at::Tensor& of_outputs() const { return of_outputs_; }
   /// [B, D].
   const at::Tensor& inputs() const { return inputs_; }
-  int64_t rows() const;
-  int64_t columns() const;
-  /// [count, D]: rows `first` and following. Gives the same bits for a row whenever `first` and `count` are the same.
-  at::Tensor rows(int64_t first, int64_t count) const;
-  /// [out, D].
-  at::Tensor dense() const { return rows(0, rows()); }
+  /// The gradient itself, [out, D].
+  at::Tensor dense() const;
   /// L2, by the factors: |gᵀx|² = Σ (g gᵀ) ∘ (x xᵀ), in float64.
   double length() const;
   void scale(double factor);

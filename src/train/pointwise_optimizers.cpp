@@ -5,7 +5,6 @@
 #include <stdexcept>
 
 #include "base/errors.h"
-#include "tensor/blocks.h"
 #include "train/factor_update.h"
 #include "train/optimizer_rules.h"
 
@@ -15,12 +14,9 @@ namespace {
 
 // Note [Few passes over memory]
 // A head of tens of millions of weights makes an update as long as memory takes to be read and written. sgd and adamw
-// take LibTorch's fused kernels, which pass once. A gradient that is there as factors is never written to memory: sgd
-// multiplies it out in registers, adamw for some rows at a time. The rules of rmsprop pass several times, which whole
-// tensors on all threads stand better than rows in a core's cache do (measured), so they ask for no factors. Fused
-// kernels go by address: gradient and slots are laid out as the weights are.
-
-constexpr int64_t kBlockRows = 16;  // of a gradient's factors; more do not stay in the cache
+// take LibTorch's fused kernels, which pass once and go by address: gradient and slots are laid out as the weights are.
+// sgd has a kernel of its own for a gradient that is there as factors, which it multiplies out in registers. The others
+// ask for none: multiplied out by blocks, factors save memory but no time.
 
 /// A rule that moves each parameter by its own gradient and what it keeps of it in up to three slots.
 class PointwiseOptimizer : public Optimizer {
@@ -51,7 +47,7 @@ class PointwiseOptimizer : public Optimizer {
       const Amount amount{learning_rate * one.rate_scale, one.weight_decay};
       const at::Tensor& weights = one.parameter.value;
       if (one.outer != nullptr && !one.outer->is_empty()) {
-        step_by_factors(weights, *one.outer, ready(weights, slots_[i]), amount);
+        update_by_factors(weights, *one.outer, ready(weights, slots_[i]), amount);
       } else if (weights.grad().defined()) {
         update(weights, laid_out_as(weights, weights.grad()), ready(weights, slots_[i]), amount);
       }
@@ -86,15 +82,14 @@ class PointwiseOptimizer : public Optimizer {
   };
   /// Makes the slots, all zeros, where there are none.
   virtual void make(const at::Tensor& weights, Slots& slots) const = 0;
-  /// Once an update, before its blocks.
+  /// Once an update, before it.
   virtual void count(Slots& /*slots*/) const {}
-  /// Moves some elements, given as [n] or all together in the parameter's shape.
   virtual void update(at::Tensor weights, const at::Tensor& gradient, const Slots& slots,
                       const Amount& amount) const = 0;
-  /// The whole parameter by a kernel of its own; false where there is none.
-  virtual bool update_by_factors(const at::Tensor& /*weights*/, const tensor::OuterGradient& /*gradient*/,
+  /// The same by a gradient that is there as factors; of a rule that wants them.
+  virtual void update_by_factors(const at::Tensor& /*weights*/, const tensor::OuterGradient& /*gradient*/,
                                  const Slots& /*slots*/, const Amount& /*amount*/) const {
-    return false;
+    throw std::logic_error("this rule takes no factors");
   }
 
  private:
@@ -108,22 +103,6 @@ class PointwiseOptimizer : public Optimizer {
     if (!names_.empty() && !slots[0].defined()) make(weights, slots);
     count(slots);
     return slots;
-  }
-  void step_by_factors(const at::Tensor& weights, const tensor::OuterGradient& gradient, const Slots& slots,
-                       const Amount& amount) const {
-    if (update_by_factors(weights, gradient, slots, amount)) return;
-    const int64_t columns = gradient.columns();
-    tensor::for_blocks(weights.numel(), kBlockRows * columns, [&](const tensor::Block& block) {
-      const at::Tensor rows = gradient.rows(block.first / columns, block.count / columns);
-      update(tensor::elements(weights, block), rows.view({-1}), part_of(slots, block), amount);
-    });
-  }
-  static Slots part_of(const Slots& slots, const tensor::Block& block) {
-    Slots part;
-    for (size_t k = 0; k < slots.size(); ++k) {
-      if (slots[k].defined()) part[k] = slots[k].dim() == 0 ? slots[k] : tensor::elements(slots[k], block);
-    }
-    return part;
   }
   static at::Tensor laid_out_as(const at::Tensor& weights, const at::Tensor& value) {
     return value.strides() == weights.strides() ? value : at::empty_like(weights).copy_(value);
@@ -146,7 +125,7 @@ class PointwiseOptimizer : public Optimizer {
 class Sgd : public PointwiseOptimizer {
  public:
   Sgd(double momentum, bool nesterov, const std::vector<Moved>& moved)
-      : PointwiseOptimizer(slots_of(momentum), moved, /*wants_factors=*/true),
+      : PointwiseOptimizer(slots_of(momentum), moved, /*wants_factors=*/has_factor_update()),
         momentum_(momentum),
         nesterov_(nesterov) {
     if (nesterov && momentum == 0) throw UsageError("nesterov: needs a momentum above 0");
@@ -163,9 +142,9 @@ class Sgd : public PointwiseOptimizer {
     at::_fused_sgd_({weights}, {gradient}, buffers, amount.weight_decay, momentum_, amount.rate, /*dampening=*/0,
                     nesterov_, /*maximize=*/false, /*is_first_step=*/false);
   }
-  bool update_by_factors(const at::Tensor& weights, const tensor::OuterGradient& gradient, const Slots& slots,
+  void update_by_factors(const at::Tensor& weights, const tensor::OuterGradient& gradient, const Slots& slots,
                          const Amount& amount) const override {
-    return sgd_by_factors(weights, slots[0], gradient, {amount.rate, momentum_, amount.weight_decay, nesterov_});
+    sgd_by_factors(weights, slots[0], gradient, {amount.rate, momentum_, amount.weight_decay, nesterov_});
   }
 
   double momentum_;
@@ -175,7 +154,7 @@ class Sgd : public PointwiseOptimizer {
 class Adamw : public PointwiseOptimizer {
  public:
   explicit Adamw(const std::vector<Moved>& moved)
-      : PointwiseOptimizer({"step", "exp_avg", "exp_avg_sq"}, moved, /*wants_factors=*/true) {}
+      : PointwiseOptimizer({"step", "exp_avg", "exp_avg_sq"}, moved, /*wants_factors=*/false) {}
 
  private:
   void make(const at::Tensor& weights, Slots& slots) const override {

@@ -16,7 +16,8 @@ struct UpdateSize {
 };
 
 /// What has moved `parameters`, whose gradients are still there, from `before`, a snapshot of them. `outer_gradients`:
-/// for each parameter, where its gradient may be instead of in grad(); empty: nowhere.
+/// for each parameter, where its gradient may be instead of in grad(); empty: nowhere. An element of such a gradient
+/// counts as other than 0 where both its factors are in some row of the batch.
 std::vector<UpdateSize> update_sizes(const std::vector<tensor::NamedTensor>& before,
                                      const std::vector<tensor::NamedTensor>& parameters,
                                      std::vector<tensor::OuterGradient*> outer_gradients = {});
