@@ -2,7 +2,7 @@
 #
 # Looked for, first found wins: Torch_DIR (the folder of TorchConfig.cmake), LIBTORCH (an unpacked LibTorch or a
 # wheel's torch/ folder; CMake variable or environment), .venv of this checkout, the torch that python3 imports.
-# Also LibTorch::openmp, the OpenMP library that LibTorch itself loads: sources compiled with -fopenmp link it.
+# Also LibTorch::cuda where LibTorch has it, and LibTorch::openmp, the OpenMP library that LibTorch itself loads: sources compiled with -fopenmp link it.
 # Sets LibTorch_FOUND, LibTorch_ROOT, LibTorch_VERSION, LibTorch_MESSAGE.
 #
 # find_package(Torch) of a CUDA wheel demands a CUDA toolkit even for a program that only needs the CPU library, so
@@ -74,6 +74,11 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::cpu)
     INTERFACE_COMPILE_DEFINITIONS "_GLIBCXX_USE_CXX11_ABI=1"
     INTERFACE_LINK_LIBRARIES "LibTorch::torch_cpu;LibTorch::c10"
     INTERFACE_LINK_OPTIONS "LINKER:--allow-shlib-undefined")
+  if(EXISTS "${LibTorch_ROOT}/lib/libtorch_cuda.so")
+    add_library(LibTorch::cuda INTERFACE IMPORTED)
+    set_target_properties(LibTorch::cuda PROPERTIES INTERFACE_LINK_LIBRARIES
+      "${LibTorch_ROOT}/lib/libtorch_cuda.so;${LibTorch_ROOT}/lib/libc10_cuda.so")
+  endif()
   add_library(LibTorch::openmp INTERFACE IMPORTED)
   file(GLOB _openmp "${LibTorch_ROOT}/lib/libgomp*.so*")
   if(_openmp)

@@ -3,7 +3,7 @@
 #
 # usage: scripts/build.sh [PRESET] [--jobs N] [--target NAME] [-DNAME=VALUE …] [--help]
 #
-#   PRESET          of CMakePresets.json: release (default), dev, asan, tsan
+#   PRESET          of CMakePresets.json: release (default), cuda, dev, asan, tsan
 #   --jobs N        compilers at a time (default: the cores, but 2 GB of memory for each)
 #   --target NAME   build only this; may be given several times
 #   -DNAME=VALUE    handed to cmake when it configures

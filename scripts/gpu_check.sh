@@ -9,7 +9,7 @@
 # The pack holds the program with its own libraries, except LibTorch's, and run.sh, which needs only LibTorch with CUDA
 # (named by LIBTORCH, or the torch that python3 imports): it runs the tests that are labelled gpu, embeds on the CPU and
 # on the GPU, in float32 and in bf16, and compares the rows, trains a head and one unfrozen block on the GPU in both, and
-# evaluates the models on both. Below 60 MiB.
+# evaluates the models on both. Below 60 MiB. With build/cuda (preset cuda) it has CUDA graphs.
 #
 # needs: scripts/build.sh has run, with the tests; the folder of real weights and pictures (ENGRAFT_SHARED, default ../shared).
 # takes: seconds to pack; some minutes to run on a GPU.
@@ -43,6 +43,12 @@ for test in engine finetune; do
   [ -x "$build/tests/test_$test" ] || fail "no build/release/tests/test_$test; scripts/build.sh makes it"
   cp "$build/tests/test_$test" "$out/tests/"
 done
+if [ -f "$ENGRAFT_ROOT/build/cuda/lib/engraft/engraft_cuda.so" ]; then
+  mkdir -p "$out/lib/engraft"
+  cp "$ENGRAFT_ROOT/build/cuda/lib/engraft/engraft_cuda.so" "$out/lib/engraft/"
+else
+  say "gpu-check  without CUDA graphs: no build/cuda (scripts/build.sh cuda --target engraft_cuda)"
+fi
 strip "$out/bin/engraft" "$out/libexec/engraft/engraft-run" "$out"/tests/*
 # Their libraries, without those of LibTorch and of the C and C++ runtimes, which are where LibTorch is.
 for program in libexec/engraft/engraft-run tests/test_engine tests/test_finetune; do ldd "$build/$program"; done | awk '$3 ~ /^\// { print $3 }' |

@@ -35,13 +35,13 @@ Plugin load_plugin(const std::string& file, const std::string& function) {
     void* handle = dlopen(place.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (handle == nullptr) {
       const char* reason = dlerror();
-      return {nullptr, reason != nullptr ? reason : looked.back() + " cannot be loaded"};
+      return {nullptr, true, reason != nullptr ? reason : looked.back() + " cannot be loaded"};
     }
     void* found = dlsym(handle, function.c_str());
-    if (found == nullptr) return {nullptr, looked.back() + " is of another version"};
-    return {found, ""};
+    if (found == nullptr) return {nullptr, true, looked.back() + " is of another version"};
+    return {found, true, ""};
   }
-  return {nullptr, "not found: " + text::join(looked, ", ")};
+  return {nullptr, false, "not found: " + text::join(looked, ", ")};
 }
 
 }  // namespace engraft

@@ -8,6 +8,7 @@ namespace engraft {
 /// that use them and by no other.
 struct Plugin {
   void* function = nullptr;
+  bool is_there = false;
   /// Why there is no function, without the module's name in front; empty where there is one.
   std::string problem;
 };

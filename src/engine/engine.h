@@ -32,8 +32,9 @@ struct EngineOptions {
   tensor::Precision precision = tensor::Precision::kFloat32;
   /// Heeded by make_engine().
   EngineKind kind = EngineKind::kAuto;
-  /// Nothing that the method computes with changes while the engine lives. LibTorch on a CPU then folds it
-  /// (folded_network.h), where it can, and its name says so: "torch f32 folded".
+  /// Nothing that the method computes with changes while the engine lives. Where it can, LibTorch then folds it on a
+  /// CPU (folded_network.h) and records it on a GPU (device_graph.h), and its name says so: "torch f32 folded",
+  /// "torch f32 graph".
   bool is_frozen = false;
   /// An engine of these options was compared with plain LibTorch float32 by a method that holds all of this one, as
   /// the options() of one that make_engine() gave say; it is not done again.
@@ -78,11 +79,11 @@ class Engine {
 
 /// The engine that `options.kind` asks for. Always LibTorch with an empty `method`. kAuto takes OpenVINO where the
 /// device is a CPU, `options.is_frozen`, this build has OpenVINO, the network converts, runs in the precision asked for
-/// (90 % of the arithmetic layers) and agrees with plain LibTorch float32 (parity.h); else LibTorch, folded where that
-/// agrees too. report().fallback says why what was tried was not taken. Throws where kOpenVino is asked for and cannot
-/// be had: UsageError for a GPU, ModelError with the reason otherwise. The module is treated as by make_torch_engine.
-/// The engine's options() are those by which it is had again, for another method of the module too: with the kind that
-/// it is, whether it was compared, and `is_frozen` only where that made a difference.
+/// (90 % of the arithmetic layers) and agrees with plain LibTorch float32 (parity.h); else LibTorch, folded or recorded
+/// where that agrees too. report().fallback says why what was tried was not taken. Throws where kOpenVino is asked for
+/// and cannot be had: UsageError for a GPU, ModelError with the reason otherwise. The module is treated as by
+/// make_torch_engine. The engine's options() are those by which it is had again, for another method of the module too:
+/// with the kind that it is, whether it was compared, and `is_frozen` only where that made a difference.
 std::unique_ptr<Engine> make_engine(const torch::jit::Module& module, const std::string& method,
                                     const EngineOptions& options);
 

@@ -56,7 +56,7 @@ std::unique_ptr<Engine> checked_openvino(const torch::jit::Module& module, const
   return std::make_unique<ChosenEngine>(std::move(engine), options, report);
 }
 
-/// LibTorch, folded if that computes the same. `fallback` says what was tried before.
+/// LibTorch, folded or recorded if that computes the same. `fallback` says what was tried before.
 std::unique_ptr<Engine> checked_torch(const torch::jit::Module& module, const std::string& method,
                                       EngineOptions options, std::string fallback) {
   options.kind = EngineKind::kTorch;
@@ -66,14 +66,17 @@ std::unique_ptr<Engine> checked_torch(const torch::jit::Module& module, const st
   plain.is_frozen = plain.is_compared = false;
   options.is_frozen = options.is_compared = engine->name() != engine_name(plain);
   EngineReport report = engine->report();
+  const auto add_fallback = [&](const std::string& reason) {
+    if (!reason.empty()) fallback += (fallback.empty() ? "" : "; ") + reason;
+  };
+  add_fallback(report.fallback);
   if (options.is_frozen && !is_compared) {
     EngineOptions two = options;  // as many pictures as are compared
     two.batch_size = 2;
     try {
       report.difference = checked_difference(*make_torch_engine(module, method, two), module, method);
     } catch (const ModelError& error) {
-      fallback +=
-          text::cat(fallback.empty() ? "" : "; ", "torch folded: ", error.what(), "; LibTorch as it is instead");
+      add_fallback(text::cat(engine->name(), ": ", error.what(), "; LibTorch as it is instead"));
       options = plain;
       engine = make_torch_engine(module, method, options);
       report = engine->report();
@@ -103,9 +106,10 @@ std::unique_ptr<Engine> make_engine(const torch::jit::Module& module, const std:
     throw ModelError("openvino: what it runs must not learn while it runs");
   if (is_asked_for && !options.device.is_cpu())
     throw UsageError("--engine openvino runs on CPUs; add --device cpu, or take --engine torch");
-  if (!options.device.is_cpu() || method.empty()) return make_torch_engine(module, method, options);
+  if (method.empty()) return make_torch_engine(module, method, options);
   std::string fallback;
-  const bool is_preferred = options.kind == EngineKind::kAuto && options.is_frozen && has_openvino();
+  const bool is_preferred =
+      options.kind == EngineKind::kAuto && options.is_frozen && options.device.is_cpu() && has_openvino();
   if (is_asked_for || is_preferred) {
     try {
       return checked_openvino(module, method, options);

@@ -5,6 +5,7 @@
 
 #include "base/errors.h"
 #include "base/text.h"
+#include "engine/device_graph.h"
 #include "engine/engine.h"
 #include "engine/folded_network.h"
 #include "engine/normalise.h"
@@ -14,41 +15,61 @@ namespace engraft::engine {
 
 namespace {
 
-bool may_fold(const EngineOptions& options) { return options.is_frozen && options.device.is_cpu(); }
+/// How a frozen network is made faster, for its name: "folded" on the CPU, "graph" on a GPU.
+const char* shortcut_of(const EngineOptions& options) { return options.device.is_cpu() ? " folded" : " graph"; }
 
-std::string name_of(const EngineOptions& options, bool is_folded) {
-  std::string name = "torch " + tensor::to_text(options.precision);
-  if (options.precision != tensor::Precision::kFloat32) {
-    const std::string unit = tensor::bf16_unit(options.device);
-    name += " " + (unit.empty() ? "in software" : unit);
-  }
-  return is_folded ? name + " folded" : name;
+std::string plain_name(const EngineOptions& options) {
+  const std::string name = "torch " + tensor::to_text(options.precision);
+  if (options.precision == tensor::Precision::kFloat32) return name;
+  const std::string unit = tensor::bf16_unit(options.device);
+  return name + " " + (unit.empty() ? "in software" : unit);
 }
 
 class TorchEngine : public Engine {
  public:
   TorchEngine(const torch::jit::Module& module, const std::string& method, const EngineOptions& options)
-      : module_(module), method_(method), options_(options) {
+      : module_(module), method_(method), options_(options), normalise_(options.preprocessing, options.device) {
     prepare_module(module_, options_.device);
-    const int64_t size = options_.preprocessing.size_px;
-    if (may_fold(options_) && !method_.empty())
-      folded_ = FoldedNetwork::make(module_, method_, {options_.batch_size, 3, size, size}, options_.precision);
+    if (!options_.is_frozen || method_.empty()) return;
+    const int64_t batch = options_.batch_size, size = options_.preprocessing.size_px;
+    if (options_.device.is_cpu()) {
+      folded_ = FoldedNetwork::make(module_, method_, {batch, 3, size, size}, options_.precision);
+    } else {
+      record({batch, size, size, 3});
+    }
   }
 
-  std::string name() const override { return name_of(options_, folded_ != nullptr); }
+  std::string name() const override {
+    return plain_name(options_) + (folded_ != nullptr || graph_ != nullptr ? shortcut_of(options_) : "");
+  }
   const EngineOptions& options() const override { return options_; }
+  EngineReport report() const override { return {name(), {}, 1, -1, problem_}; }
 
   std::vector<at::Tensor> run(const uint8_t* pixels) override {
+    if (graph_ != nullptr) return graph_->run(pixels);
     const int64_t size = options_.preprocessing.size_px;
     // from_blob takes a mutable pointer; nothing writes through it.
-    const at::Tensor bytes =
-        at::from_blob(const_cast<uint8_t*>(pixels), {options_.batch_size, size, size, 3}, at::kByte);
-    c10::NoGradGuard no_grad;
+    return outputs_of(at::from_blob(const_cast<uint8_t*>(pixels), {options_.batch_size, size, size, 3}, at::kByte));
+  }
+
+ private:
+  void record(const std::vector<int64_t>& sizes) {
+    try {
+      graph_ = make_device_graph(
+          {sizes, options_.device.index(), [this](const at::Tensor& bytes) { return outputs_of(bytes); }});
+    } catch (const ModelError& error) {
+      problem_ = text::cat(error.what(), "; every operation is started by itself instead");
+    }
+  }
+
+  /// Of uint8 [B, S, S, 3].
+  std::vector<at::Tensor> outputs_of(const at::Tensor& bytes) {
+    const c10::NoGradGuard no_grad;
     const torch::jit::GraphOptimizerEnabledGuard unoptimised(false);  // the first batch takes the path of the last
     try {
-      const at::Tensor x = normalise(bytes, options_.preprocessing, options_.device);  // [B, 3, H, W]
+      const at::Tensor x = normalise_(bytes);  // [B, 3, S, S]
       if (method_.empty()) return {x};
-      std::vector<at::Tensor> outputs = outputs_of(x);
+      std::vector<at::Tensor> outputs = outputs_of_network(x);
       for (at::Tensor& output : outputs) {
         check_rows(output);
         if (output.scalar_type() == at::kBFloat16) output = output.to(at::kFloat);
@@ -57,13 +78,13 @@ class TorchEngine : public Engine {
     } catch (const Error&) {
       throw;
     } catch (const std::exception& error) {
+      const int64_t size = options_.preprocessing.size_px;
       throw ModelError(text::cat("the network fails on a batch [", options_.batch_size, ", 3, ", size, ", ", size,
                                  "]: ", graph::reason(error)));
     }
   }
 
- private:
-  std::vector<at::Tensor> outputs_of(const at::Tensor& x) {
+  std::vector<at::Tensor> outputs_of_network(const at::Tensor& x) {
     const tensor::AutocastGuard autocast(options_.precision, options_.device);
     if (folded_ != nullptr) return folded_->run(x);
     const c10::IValue out = module_.get_method(method_)({x});
@@ -83,7 +104,10 @@ class TorchEngine : public Engine {
   torch::jit::Module module_;
   std::string method_;
   EngineOptions options_;
-  std::unique_ptr<FoldedNetwork> folded_;  // null: the module runs as it is
+  Normaliser normalise_;
+  std::unique_ptr<FoldedNetwork> folded_;  // these two null: the module runs as it is
+  std::unique_ptr<DeviceGraph> graph_;
+  std::string problem_;
 };
 
 /// A traced graph keeps tensors made while it was traced as constants, on the device they had there. They are moved in
@@ -100,7 +124,9 @@ void move_constants(torch::jit::Block* block, const Move& move) {
 
 }  // namespace
 
-std::string engine_name(const EngineOptions& options) { return name_of(options, may_fold(options)); }
+std::string engine_name(const EngineOptions& options) {
+  return plain_name(options) + (options.is_frozen ? shortcut_of(options) : "");
+}
 
 void prepare_module(const torch::jit::Module& module, const c10::Device& device) {
   c10::NoGradGuard no_grad;

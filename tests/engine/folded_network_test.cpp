@@ -259,7 +259,7 @@ TEST_CASE("a folded network that computes something else is not taken, said alou
   options.kind = engine::EngineKind::kTorch;
   const auto engine = engine::make_engine(module, "forward", options);
   CHECK(engine->name() == "torch f32");
-  CHECK_THAT(engine->report().fallback, Catch::StartsWith("torch folded: its outputs differ from LibTorch's by ") &&
+  CHECK_THAT(engine->report().fallback, Catch::StartsWith("torch f32 folded: its outputs differ from LibTorch's by ") &&
                                             Catch::EndsWith("LibTorch as it is instead"));
 }
 
