@@ -108,6 +108,16 @@ void FrozenPart::decide_places() {
   }
 }
 
+std::string FrozenPart::after_a_stop() const {
+  std::vector<Place> all{features_place_};
+  for (const auto& [cut, place] : places_) all.push_back(place);
+  const auto holds = [&](Place wanted) { return std::find(all.begin(), all.end(), wanted) != all.end(); };
+  if (holds(Place::kDisk)) return "; the same command goes on with the rows that the cache has";
+  if (holds(Place::kMemory) || holds(Place::kDevice))
+    return "; what was computed is lost, with --cache disk it is kept";
+  return "";
+}
+
 void FrozenPart::tell(const std::string& what, int64_t bytes, const Placement& placement) const {
   const std::string line = text::cat(what, count_text(), ", ", text::bytes(static_cast<double>(bytes)), placement.text);
   placement.is_surprising ? reporter_.warn(line) : reporter_.note(line);

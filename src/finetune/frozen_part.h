@@ -29,6 +29,9 @@ class FrozenPart {
   /// `first_stage` need. Throws as drop_bad and forward_pass.
   void first_pass(int64_t first_stage = 1);
 
+  /// What a first_pass() that was stopped leaves for the next try, for the end of a line: "; …", or nothing.
+  std::string after_a_stop() const;
+
   /// [training rows · views + validation rows, D]; none without a head stage.
   const store::ActivationRows& features() const { return features_; }
   void drop_features() { features_ = {}; }

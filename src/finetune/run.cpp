@@ -142,9 +142,15 @@ class Provisional {
   std::string path_;
 };
 
+/// Of this process.
+struct Times {
+  Stopwatch whole;
+  double first_pass = 0;  // seconds: reading the pictures, and what the frozen blocks make of them
+};
+
 /// All that follows from model.pt as it was reloaded: predictions, result.json, the summary's last lines.
 TrainResult finish(const Setup& setup, const std::vector<StageOutcome>& stages, const store::RunFolder& folder,
-                   const Stopwatch& watch, Reporter& reporter) {
+                   const Times& times, Reporter& reporter) {
   const std::string bytes = compose(setup);
   folder.write_text("model.pt", bytes);
   Provisional model_file(folder.file("model.pt"));
@@ -184,7 +190,8 @@ TrainResult finish(const Setup& setup, const std::vector<StageOutcome>& stages, 
   record["platform"] = tensor::platform_text();
   record["device"] = setup.device.str();
   add_to(record, setup.precision);
-  record["seconds"] = watch.seconds();
+  record["seconds"] = times.whole.seconds();
+  record["seconds_of_first_pass"] = times.first_pass;
   io::write_json(folder.file(store::kResultFile), record);
   out.result_json = io::json_line(record);
   return out;
@@ -247,7 +254,7 @@ store::RunFolder open_folder(const std::string& out, bool is_there, const std::o
 
 TrainResult run_training(const TrainOptions& options, const std::string& out, const io::Json& record,
                          Reporter& reporter) {
-  const Stopwatch watch;
+  Times times;
   if (options.find_lr && options.verify_resume > 0) throw UsageError("--find-lr has no checkpoint to verify");
   if (options.find_lr && options.resume) throw UsageError("--find-lr trains nothing that --resume could go on with");
   const bool is_there = options.resume && std::filesystem::exists(out + "/" + store::kRunFile);
@@ -276,7 +283,13 @@ TrainResult run_training(const TrainOptions& options, const std::string& out, co
                              : "resumed: no whole checkpoint, from the beginning");
   }
   FrozenPart frozen(setup, reporter);
-  frozen.first_pass(resumption ? resumption->stage : 1);
+  try {
+    const Stopwatch watch;
+    frozen.first_pass(resumption ? resumption->stage : 1);
+    times.first_pass = watch.seconds();
+  } catch (const Stopped& stopped) {
+    throw Stopped(stopped.code(), stopped.what() + frozen.after_a_stop());
+  }
   // Not before the pictures are known to be readable: a refused data set leaves no folder in the way of the next try.
   if (!lock) lock.emplace(out);
   store::RunFolder folder = open_folder(out, is_there, resumption);
@@ -286,7 +299,7 @@ TrainResult run_training(const TrainOptions& options, const std::string& out, co
   }
   try {
     const std::vector<StageOutcome> stages = train_stages(setup, frozen, resumption, folder, reporter);
-    TrainResult result = finish(setup, stages, folder, watch, reporter);
+    TrainResult result = finish(setup, stages, folder, times, reporter);
     store::remove_checkpoints(out);
     return result;
   } catch (const Stopped& stopped) {

@@ -91,6 +91,11 @@ std::vector<bool> trained_classes(const Setup& setup) {
   return has;
 }
 
+bool has_labels(const data::Listing& listing, const std::vector<int64_t>& rows) {
+  return std::any_of(rows.begin(), rows.end(),
+                     [&](int64_t row) { return !listing.samples[static_cast<size_t>(row)].labels.empty(); });
+}
+
 /// What the labels are, for a note.
 std::string labels_text(Target target, const data::Listing& listing, const TargetScale& scale) {
   if (target != Target::kRegression) {
@@ -196,6 +201,9 @@ Setup set_up(const TrainOptions& given, Reporter& reporter) {
   reporter.note(text::cat("data: ", labels_text(target, listing, scale), ", ", train_rows.size(), " training, ",
                           val_rows.size(), " validation",
                           test_rows.empty() ? "" : text::cat(", ", test_rows.size(), " test"), " pictures"));
+  if (target == Target::kMultiLabel && !has_labels(listing, val_rows)) {
+    reporter.warn("no validation picture has a label: the mean average precision is 0 in every epoch");
+  }
   if (views.is_random()) {
     reporter.note(text::cat("augmentation: ", image::to_text(views.augmentation), "; ",
                             text::count_of(views.count, "view"), " of each training picture"));

@@ -50,6 +50,11 @@ std::string epoch_text(const char* which, const train::EpochRecord& e) {
                    text::fixed(e.val_loss, 4), ", train loss ", text::fixed(e.train_loss, 4));
 }
 
+std::string early_text(const train::FitOptions& fit) {
+  return text::cat("; of ", fit.epochs, ", stopped early: ", text::count_of(fit.patience, "epoch"),
+                   " without a better one");
+}
+
 /// A resumed stage must freeze what the one that was cut off froze, to the bit.
 void require_same_frozen(const model::FrozenProof& proof, const Resumption& resumption) {
   io::Json digests = io::Json::object();
@@ -74,8 +79,9 @@ StageOutcome run_stage(Setup& setup, const StagePlan& stage, StageParts& parts, 
                   {checkpointer, hooks.start, setup.options.verify_resume, context.folder.file(".tmp-verify")},
                   context.reporter);
   }
-  const train::FitResult fitted =
-      train::fit(trainee, *parts.train, *parts.val, fit_options(setup, stage), context.reporter, hooks);
+  const train::FitOptions fit = fit_options(setup, stage);
+  const train::FitResult fitted = train::fit(trainee, *parts.train, *parts.val, fit, context.reporter, hooks);
+  const bool is_cut_short = static_cast<int64_t>(fitted.epochs.size()) < fit.epochs;
   const bool take_last = stage.number == setup.stages.back().number && setup.options.select == "last";
   const train::EpochRecord& best = fitted.epochs[fitted.best];
   const train::EpochRecord& last = fitted.epochs.back();
@@ -87,6 +93,7 @@ StageOutcome run_stage(Setup& setup, const StagePlan& stage, StageParts& parts, 
   outcome.record = to_json(stage);
   outcome.record["best"] = epoch_json(best);
   outcome.record["last"] = epoch_json(last);
+  if (is_cut_short) outcome.record["stopped_early"] = true;
   outcome.record["frozen"] = frozen_json(proof, verdict);
   const std::vector<BlockUpdate> updates = block_updates(fitted.epochs, stage);
   outcome.record["updates"] = to_json(updates);
@@ -95,7 +102,8 @@ StageOutcome run_stage(Setup& setup, const StagePlan& stage, StageParts& parts, 
   const std::string learns =
       stage.freeze.learning.empty() ? "head alone" : "head and " + text::abridge(stage.freeze.learning, 4);
   outcome.summary = text::cat("stage ", stage.number, "  ", learns, "\n         ", epoch_text("best", best),
-                              "\n         ", epoch_text("last", last), "\n         ", frozen_text(verdict), "\n");
+                              "\n         ", epoch_text("last", last), is_cut_short ? early_text(fit) : "",
+                              "\n         ", frozen_text(verdict), "\n");
   return outcome;
 }
 

@@ -54,8 +54,7 @@ void describe(Visitor& v, TrainOptions& o) {
       .value("LAYERS");
   v.field("loss", o.loss,
           "softmax; sigmoid: one logit for two classes; auto: sigmoid where there are two; multilabel: any number of "
-          "labels, "
-          "names with ; between them in a manifest; regression: a manifest's labels are numbers")
+          "labels, names with ; between them in a manifest; regression: a manifest's labels are numbers")
       .one_of({"softmax", "sigmoid", "auto", "multilabel", "regression"});
   v.group("Training (the head alone, on features computed once)");
   v.field("epochs", o.epochs, "passes over the training pictures; 0 goes straight to the first stage")
@@ -71,8 +70,7 @@ void describe(Visitor& v, TrainOptions& o) {
       .value("STAGE");
   v.field("select", o.select,
           "which epoch of the last stage model.pt holds; best: highest top1 (multilabel: mean average precision; "
-          "regression: "
-          "none), then lowest loss, then the earlier")
+          "regression: none), then lowest loss, then the earlier; a stage before it always hands on its best")
       .one_of({"best", "last"});
   v.field("seed", o.seed, "the same seed gives the same bytes").at_least(0);
   describe(v, o.data);

@@ -27,6 +27,9 @@ class StopAfter : public train::Checkpointer {
     throw Reached();
   }
 
+  /// How many of `updates` there were in a training that ended before them; it asked once more at its end.
+  int64_t done(int64_t updates) const { return updates - left_ - 1; }
+
   store::Checkpoint checkpoint;
 
  private:
@@ -66,8 +69,8 @@ void verify_resume(const Setup& setup, const StagePlan& stage, StageParts& parts
     hooks.start = start;
     try {
       train::fit(*parts.trainee, *parts.train, *parts.val, fit_options(setup, stage), silent, hooks);
-      throw UsageError(text::cat("--verify-resume ", verification.steps, ": stage ", stage.number,
-                                 " ends before; give fewer updates"));
+      throw UsageError(text::cat("--verify-resume ", verification.steps, ": stage ", stage.number, " has ",
+                                 text::count_of(stop.done(updates), "update"), " left; give at most so many"));
     } catch (const StopAfter::Reached&) {
     }
     throw_if_stopped("verifying");  // a signal ends a replay early

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/errors.h"
@@ -265,7 +266,12 @@ Field& Schema::at(const std::string& name, const std::string& where) {
 
 void Schema::apply(const io::Json& object, const std::string& where) {
   if (!object.is_object()) throw UsageError(where + ": expected a table of options");
-  for (const auto& [key, value] : object.items()) at(key, where).set(value, where);
+  std::map<std::string, std::string> spelt;
+  for (const auto& [key, value] : object.items()) {
+    const auto [before, is_new] = spelt.emplace(canonical(key), key);
+    if (!is_new) throw UsageError(where + ": '" + before->second + "' and '" + key + "' are the same option; keep one");
+    at(key, where).set(value, where);
+  }
 }
 
 void Schema::apply_assignments(const std::string& assignments, const std::string& where) {

@@ -58,6 +58,9 @@ TEST_CASE("patience ends a stage early", "[module]") {
   const io::Json stage = bench.train("run")["stages"][1];
   CHECK(stage["last"]["epoch"].get<int>() < 30);
   CHECK(stage["last"]["epoch"].get<int>() == stage["best"]["epoch"].get<int>() + 2);
+  CHECK(stage["stopped_early"] == true);
+  bench.options.stage = {"unfreeze=mixed_2,epochs=2,learning_rate=1e-9,patience=2"};
+  CHECK_FALSE(bench.train("whole")["stages"][1].contains("stopped_early"));
 }
 
 TEST_CASE("the rate of a block falls with its depth", "[module]") {
@@ -227,5 +230,6 @@ TEST_CASE("a training that verifies its resumption first ends in the same bytes"
   }
   CHECK_FALSE(std::filesystem::exists(bench.folder / "verified/.tmp-verify"));
   bench.options.verify_resume = 1000;
-  CHECK_THROWS_WITH(run(bench, "short", recorder), Catch::Contains("stage 1 ends before; give fewer updates"));
+  CHECK_THROWS_WITH(run(bench, "short", recorder),
+                    Catch::Contains(": stage 1 has ") && Catch::Contains(" updates left; give at most so many"));
 }

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "finetune/bench.h"
 #include "finetune/stage_fit.h"
+#include "io/atomic_file.h"
 #include "io/csv.h"
 #include "model/artifact.h"
 
@@ -89,6 +90,19 @@ TEST_CASE("several labels are learned, by head and stages, and told by their own
   CHECK(result["loss"].get<double>() == Approx(best["loss"].get<double>()).epsilon(1e-5));
   CHECK(result["mean_average_precision"] == best["mean_average_precision"]);
   for (const io::Json& stage : result["stages"]) CHECK(stage["frozen"]["moved"].empty());
+}
+
+TEST_CASE("a validation without labels is warned of", "[module]") {
+  Labelled bench = multi_label();
+  std::string csv = io::read_file(bench.options.data.data);
+  size_t at = 0;
+  while ((at = csv.find(",val\n", at)) != std::string::npos) {  // PATH,LABEL,val
+    const size_t label = csv.rfind(',', at - 1) + 1;
+    csv.erase(label, at - label);
+    at = label + 4;
+  }
+  test::put_file(bench.options.data.data, csv);
+  CHECK_THAT(bench.train_with_cache("memory", "run"), Catch::Contains("warning: no validation picture has a label"));
 }
 
 TEST_CASE("a multi-label picture's line has its labels in the order of the classes, each with its score", "[module]") {

@@ -93,6 +93,9 @@ TEST_CASE("what is wrong is named with what was expected and found", "[unit]") {
   CHECK(message([](S& s) { s.at("learning_rate", "").set_text({"nan"}, "--learning-rate"); }) ==
         "--learning-rate: must be a number, not 'nan'");
   CHECK(message([](S& s) {
+          s.apply({{"learning_rate", 0.1}, {"learning-rate", 0.2}}, "c.toml");
+        }) == "c.toml: 'learning_rate' and 'learning-rate' are the same option; keep one");
+  CHECK(message([](S& s) {
           s.apply({{"pool", "max"}}, "c.toml");
         }) == "c.toml: pool: must be one of avg, flatten, not 'max'");
   CHECK(message([](S& s) {
