@@ -16,7 +16,7 @@ namespace engraft::finetune {
 
 namespace {
 
-constexpr double kShareOfTime = 0.02;
+constexpr double kShareOfTime = 0.01;
 constexpr double kMostSeconds = 600;
 constexpr double kLeastSeconds = 0.2;
 constexpr double kGuessedBytesPerSecond = 300e6;  // until the first checkpoint was measured

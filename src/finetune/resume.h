@@ -37,7 +37,7 @@ std::optional<Resumption> read_resumption(const std::string& folder, Setup& setu
 /// Where fit goes on from a checkpoint.
 train::FitStart start_of(const store::Checkpoint& checkpoint);
 
-/// Writes checkpoints of one stage, as often as costs at most 2 % of the time, and at most ten minutes apart, or as
+/// Writes checkpoints of one stage, as often as costs at most 1 % of the time, and at most ten minutes apart, or as
 /// --checkpoint-every says.
 class StageCheckpointer : public train::Checkpointer {
  public:

@@ -81,7 +81,7 @@ void describe(Visitor& v, TrainOptions& o) {
           "go on with the run in --out where it was cut off, to the same bytes; starts it if it is not there")
       .not_recorded();
   v.field("checkpoint_every", o.checkpoint_every,
-          "seconds between checkpoints; default: as often as costs 2 % of the time, and at most 10 minutes apart")
+          "seconds between checkpoints; default: as often as costs 1 % of the time, and at most 10 minutes apart")
       .value("S")
       .at_least(0)
       .not_recorded();

@@ -153,11 +153,11 @@ class Fitting {
   }
 
   void update(double rate) {
-    const bool is_first = now_.rows_done == 0;
+    const bool is_measured = now_.rows_done == 0 && (now_.epoch <= 3 || now_.epoch % 8 == 0);
     std::vector<tensor::NamedTensor> before;
-    if (is_first) before = tensor::snapshot(trainee_.parameters());
+    if (is_measured) before = tensor::snapshot(trainee_.parameters());
     const BatchSums sums = updates_.next(rate, [&](const BatchSums& so_far) { report(so_far); });
-    if (is_first) now_.update_sizes = update_sizes(before, trainee_.parameters(), trainee_.outer_gradients());
+    if (is_measured) now_.update_sizes = update_sizes(before, trainee_.parameters(), trainee_.outer_gradients());
     update_average(now_.ema, trainee_.state(), averaging_share(options_.ema, now_.updates));
     now_.learning_rate = rate;
     ++now_.updates;

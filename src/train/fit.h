@@ -63,7 +63,8 @@ struct EpochRecord {
   double val_merit = 0;
   std::vector<stats::Metric> val_metrics;
   double seconds = 0;  // for timings.jsonl alone
-  /// What the epoch's first update did to each parameter.
+  /// What the epoch's first update did to each parameter; of the first three epochs and then every eighth, since it
+  /// takes as long as reading and copying all weights.
   std::vector<UpdateSize> updates;
 };
 

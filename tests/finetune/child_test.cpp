@@ -174,7 +174,7 @@ TEST_CASE("on a GPU a run that is stopped and resumed ends in the same bytes", "
   }
 }
 
-TEST_CASE("a stop while the frozen blocks compute says what is left of it", "[module]") {
+TEST_CASE("a stop while the frozen blocks compute says what is left of it", "[slow]") {
   Bench bench;
   for (const auto& [mode, wanted] : {std::pair<std::string, std::string>{"memory", "with --cache disk it is kept"},
                                      {"disk", "goes on with the rows that the cache has"}}) {
