@@ -2,7 +2,8 @@
 #
 # Looked for, first found wins: Torch_DIR (the folder of TorchConfig.cmake), LIBTORCH (an unpacked LibTorch or a
 # wheel's torch/ folder; CMake variable or environment), .venv of this checkout, the torch that python3 imports.
-# Also LibTorch::cuda where LibTorch has it, and LibTorch::openmp, the OpenMP library that LibTorch itself loads: sources compiled with -fopenmp link it.
+# Also LibTorch::cuda where LibTorch has it, and LibTorch::openmp, the OpenMP library that LibTorch itself loads, which
+# sources compiled with -fopenmp link.
 # Sets LibTorch_FOUND, LibTorch_ROOT, LibTorch_VERSION, LibTorch_MESSAGE.
 #
 # find_package(Torch) of a CUDA wheel demands a CUDA toolkit even for a program that only needs the CPU library, so

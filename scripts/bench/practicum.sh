@@ -68,8 +68,8 @@ ours() {
 }
 # theirs DATA SEED WORKERS SPINCOUNT [OPTION...]
 theirs() {
-  OMP_WAIT_POLICY=passive GOMP_SPINCOUNT="$4" "$python" "$ENGRAFT_ROOT/scripts/bench/practicum_torch.py" --backbone "$backbone" \
-    --data "$shared/data/$1" --seed "$2" --workers "$3" "${@:5}"
+  OMP_WAIT_POLICY=passive GOMP_SPINCOUNT="$4" "$python" "$ENGRAFT_ROOT/scripts/bench/practicum_torch.py" \
+    --backbone "$backbone" --data "$shared/data/$1" --seed "$2" --workers "$3" "${@:5}"
 }
 
 for data in $sets; do

@@ -44,12 +44,8 @@ void round_weights(Graph& graph) {
 
 }  // namespace
 
-struct FoldedNetwork::Compiled {
-  torch::jit::Code code;
-};
-
 FoldedNetwork::FoldedNetwork(const std::shared_ptr<Graph>& graph)
-    : compiled_(std::make_shared<Compiled>(Compiled{torch::jit::Code(graph, "folded")})) {}
+    : code_(std::make_shared<torch::jit::Code>(graph, "folded")) {}
 
 std::unique_ptr<FoldedNetwork> FoldedNetwork::make(const torch::jit::Module& module, const std::string& method,
                                                    const std::vector<int64_t>& sizes, tensor::Precision precision) {
@@ -73,7 +69,7 @@ std::unique_ptr<FoldedNetwork> FoldedNetwork::make(const torch::jit::Module& mod
 
 std::vector<at::Tensor> FoldedNetwork::run(const at::Tensor& x) const {
   torch::jit::Stack stack{x};
-  torch::jit::InterpreterState(compiled_->code).run(stack);
+  torch::jit::InterpreterState(*code_).run(stack);
   std::vector<at::Tensor> outputs;
   for (const c10::IValue& output : stack) outputs.push_back(output.toTensor());
   return outputs;

@@ -10,6 +10,10 @@
 
 #include "tensor/precision.h"
 
+namespace torch::jit {
+struct Code;
+}
+
 namespace engraft::engine {
 
 /// A method of a module as it is now, made faster for one shape on the CPU: batch norms folded into convolutions, the
@@ -34,8 +38,7 @@ class FoldedNetwork {
  private:
   explicit FoldedNetwork(const std::shared_ptr<torch::jit::Graph>& graph);
 
-  struct Compiled;
-  std::shared_ptr<const Compiled> compiled_;
+  std::shared_ptr<const torch::jit::Code> code_;
 };
 
 }  // namespace engraft::engine

@@ -29,8 +29,4 @@ at::Tensor Normaliser::operator()(const at::Tensor& pixels) const {
   return x.sub_(mean_).div_(std_).contiguous(at::MemoryFormat::ChannelsLast);
 }
 
-at::Tensor normalise(const at::Tensor& pixels, const image::Preprocessing& p, const c10::Device& device) {
-  return Normaliser(p, device)(pixels);
-}
-
 }  // namespace engraft::engine

@@ -34,6 +34,9 @@ void check(const FitOptions& options) {
   }
 }
 
+/// Whether the first update of `epoch` is measured; see EpochRecord::updates.
+bool measures_updates(int64_t epoch) { return epoch <= 3 || epoch % 8 == 0; }
+
 /// Throws UsageError where those of all epochs could not be counted.
 int64_t steps_in_epoch(int64_t rows, const FitOptions& options) {
   const int64_t steps = rows / options.batch_size + (rows % options.batch_size > 0 ? 1 : 0);
@@ -153,7 +156,7 @@ class Fitting {
   }
 
   void update(double rate) {
-    const bool is_measured = now_.rows_done == 0 && (now_.epoch <= 3 || now_.epoch % 8 == 0);
+    const bool is_measured = now_.rows_done == 0 && measures_updates(now_.epoch);
     std::vector<tensor::NamedTensor> before;
     if (is_measured) before = tensor::snapshot(trainee_.parameters());
     const BatchSums sums = updates_.next(rate, [&](const BatchSums& so_far) { report(so_far); });

@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 #include <iostream>
+#include <optional>
 
 #include "base/errors.h"
 #include "engine/engine.h"
@@ -26,6 +27,16 @@ std::vector<uint8_t> noise(int64_t batch) {
   at::manual_seed(3);
   const at::Tensor bytes = at::randint(0, 256, {batch, 32, 32, 3}, at::kByte);
   return {bytes.const_data_ptr<uint8_t>(), bytes.const_data_ptr<uint8_t>() + bytes.numel()};
+}
+
+/// Empty after printing the line that ctest shows.
+std::optional<c10::Device> gpu_or_skip() {
+  try {
+    return tensor::device_from_text("cuda");
+  } catch (const UsageError& error) {
+    std::cout << "SKIPPED: " << error.what() << std::endl;
+    return std::nullopt;
+  }
 }
 
 }  // namespace
@@ -120,31 +131,22 @@ TEST_CASE("a constant replaced in place is replaced in what was compiled before"
 }
 
 TEST_CASE("constants of the code follow the network to the GPU, also after it ran on the CPU", "[gpu]") {
-  c10::Device device(c10::kCPU);
-  try {
-    device = tensor::device_from_text("cuda");
-  } catch (const UsageError& error) {
-    std::cout << "SKIPPED: " << error.what() << std::endl;
-    return;
-  }
+  const auto gpu = gpu_or_skip();
+  if (!gpu) return;
   const torch::jit::Module module = net_with_constant();
   const std::vector<uint8_t> pixels = noise(1);
   const auto run_on = [&](const c10::Device& where) {
     return engine::make_torch_engine(module, "forward", options_of(1, where))->run(pixels.data())[0].to(at::kCPU);
   };
   const at::Tensor on_cpu = run_on(at::kCPU);
-  CHECK(at::allclose(run_on(device), on_cpu));
+  CHECK(at::allclose(run_on(*gpu), on_cpu));
   CHECK(at::equal(run_on(at::kCPU), on_cpu));
 }
 
 TEST_CASE("the GPU in bf16 gives float32 outputs near those of float32", "[gpu]") {
-  engine::EngineOptions options = options_of(4, at::kCPU);
-  try {
-    options.device = tensor::device_from_text("cuda");
-  } catch (const UsageError& error) {
-    std::cout << "SKIPPED: " << error.what() << std::endl;
-    return;
-  }
+  const auto gpu = gpu_or_skip();
+  if (!gpu) return;
+  engine::EngineOptions options = options_of(4, *gpu);
   const torch::jit::Module body = graph::extract(test::small_net(), {"mixed_2"});
   const std::vector<uint8_t> pixels = noise(4);
   const at::Tensor f32 = engine::make_torch_engine(body, "forward", options)->run(pixels.data())[0];
@@ -156,13 +158,9 @@ TEST_CASE("the GPU in bf16 gives float32 outputs near those of float32", "[gpu]"
 }
 
 TEST_CASE("a network that is recorded on the GPU gives the bytes of the one that is not, run after run", "[gpu]") {
-  engine::EngineOptions options = options_of(4, at::kCPU);
-  try {
-    options.device = tensor::device_from_text("cuda");
-  } catch (const UsageError& error) {
-    std::cout << "SKIPPED: " << error.what() << std::endl;
-    return;
-  }
+  const auto gpu = gpu_or_skip();
+  if (!gpu) return;
+  engine::EngineOptions options = options_of(4, *gpu);
   const torch::jit::Module body = graph::extract(test::small_net(), {"stem", "mixed_2"});
   const auto plain = engine::make_engine(body, "forward", options);
   CHECK(plain->name() == "torch f32");
@@ -188,19 +186,14 @@ TEST_CASE("a network that is recorded on the GPU gives the bytes of the one that
 }
 
 TEST_CASE("the GPU gives what the CPU gives, to the precision of its convolutions", "[gpu]") {
-  c10::Device device(c10::kCPU);
-  try {
-    device = tensor::device_from_text("cuda");
-  } catch (const UsageError& error) {
-    std::cout << "SKIPPED: " << error.what() << std::endl;
-    return;
-  }
+  const auto gpu = gpu_or_skip();
+  if (!gpu) return;
   const std::vector<uint8_t> pixels = noise(4);
   const auto run_on = [&](const c10::Device& where) {
     const torch::jit::Module body = graph::extract(test::small_net(), {"mixed_2"});
     return engine::make_torch_engine(body, "forward", options_of(4, where))->run(pixels.data())[0];
   };
-  const at::Tensor on_gpu = run_on(device);
+  const at::Tensor on_gpu = run_on(*gpu);
   CHECK(on_gpu.is_cuda());
   CHECK(tensor::relative_difference(on_gpu, run_on(at::kCPU)) < 1e-2);  // tf32 keeps ten bits
 }

@@ -87,6 +87,13 @@ void check_same(const Bench& bench, const std::string& a, const std::string& b) 
   }
 }
 
+struct GpuBench : Bench {
+  explicit GpuBench(const char* precision) {
+    options.compute.device = "cuda";
+    options.compute.precision = precision;
+  }
+};
+
 /// True after printing the line that ctest shows.
 bool skipped(int code) {
   if (code == kNoGpu) std::cout << "SKIPPED: no GPU that LibTorch can use" << std::endl;
@@ -118,9 +125,7 @@ TEST_CASE("a run in bf16 that is stopped and resumed ends in the same bytes, and
 TEST_CASE("on a GPU the head and every stage learn, and what is frozen stays as it was", "[gpu]") {
   for (const char* precision : {"f32", "bf16"}) {
     INFO(precision);
-    Bench bench;
-    bench.options.compute.device = "cuda";
-    bench.options.compute.precision = precision;
+    GpuBench bench(precision);
     const int code = train_in_child(bench, "run");
     if (skipped(code)) return;
     REQUIRE(code == 0);
@@ -141,9 +146,7 @@ TEST_CASE("on a GPU the head and every stage learn, and what is frozen stays as 
 TEST_CASE("on a GPU the bytes are the same with the cache in its memory, on disk, or off", "[gpu]") {
   for (const char* precision : {"f32", "bf16"}) {
     INFO(precision);
-    Bench bench;
-    bench.options.compute.device = "cuda";
-    bench.options.compute.precision = precision;
+    GpuBench bench(precision);
     for (const char* mode : {"off", "memory", "disk"}) {
       bench.options.cache.cache = mode;
       const int code = in_child([&] {
@@ -163,9 +166,7 @@ TEST_CASE("on a GPU the bytes are the same with the cache in its memory, on disk
 TEST_CASE("on a GPU a run that is stopped and resumed ends in the same bytes", "[gpu]") {
   for (const char* precision : {"f32", "bf16"}) {
     INFO(precision);
-    Bench bench;
-    bench.options.compute.device = "cuda";
-    bench.options.compute.precision = precision;
+    GpuBench bench(precision);
     const std::string problem = stop_and_resume(bench);
     if (skipped(problem == "no GPU" ? kNoGpu : 0)) return;
     REQUIRE(problem.empty());
