@@ -1,9 +1,15 @@
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <numeric>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "base/text.h"
 #include "commands/commands.h"
+#include "commands/embed_rows.h"
 #include "data/digest.h"
 #include "finetune/engine_choice.h"
 #include "finetune/forward_pass.h"
@@ -12,7 +18,11 @@
 #include "model/backbone.h"
 #include "model/compose.h"
 #include "model/preprocessing_source.h"
+#include "options/schema.h"
+#include "store/feature_files.h"
+#include "store/feature_index.h"
 #include "store/feature_store.h"
+#include "store/folder_lock.h"
 #include "store/out_folder.h"
 #include "tensor/device.h"
 
@@ -20,22 +30,284 @@ namespace engraft::commands {
 
 namespace {
 
-std::vector<store::TapShape> tap_shapes(const model::Backbone& backbone, const torch::jit::Module& body,
-                                        const std::vector<std::string>& taps, model::Pool pool) {
-  const std::vector<at::Tensor> outputs = engine::run_grey(body, "forward", backbone.preprocessing);
-  std::vector<store::TapShape> shapes;
-  for (size_t t = 0; t < taps.size(); ++t) {
-    const std::vector<int64_t> sizes = model::pooled(outputs[t], pool).sizes().vec();
-    shapes.push_back({taps[t], std::vector<int64_t>(sizes.begin() + 1, sizes.end())});
+store::StoreMode mode_of(const EmbedOptions& options) {
+  if (options.resume && options.append)
+    throw UsageError("--resume goes on with a store, --append adds to one; give one of them");
+  if (options.verify && !options.append && !options.resume) throw UsageError("--verify belongs to --append");
+  if (options.resume) return store::StoreMode::kResume;
+  return options.append ? store::StoreMode::kAppend : store::StoreMode::kNew;
+}
+
+/// The options that decide what rows hold, as given.
+io::Json given_json(const EmbedOptions& options) {
+  EmbedOptions recorded = options;
+  options::Schema schema;
+  describe(schema, recorded);
+  io::Json given = schema.record();
+  for (const char* other :
+       {"backbone", "data", "out", "shard_rows", "trust", "threads", "device", "batch", "val_fraction"})
+    given.erase(other);
+  return given;
+}
+
+finetune::Views views_of(const EmbedOptions& options, const data::Listing& listing) {
+  constexpr int64_t kDefaultViews = 8;
+  finetune::Views views;
+  views.augmentation = image::parse_augmentation(options.augment);
+  views.seed = static_cast<uint64_t>(options.seed);
+  views.listing_rows = static_cast<int64_t>(listing.samples.size());
+  if (views.is_random()) views.count = options.views.value_or(kDefaultViews);
+  if (!views.is_random() && options.views.value_or(1) > 1)
+    throw UsageError(text::cat("--views ", *options.views, ": without --augment all views of a picture are the same"));
+  return views;
+}
+
+/// Whether labels, splits and slices of all rows that hold are the listing's.
+bool has_labels_of(const data::Listing& listing, const store::FeatureStoreReader& reader) {
+  std::unordered_multimap<std::string, const data::Sample*> samples;
+  for (const data::Sample& sample : listing.samples) samples.emplace(sample.image_path, &sample);
+  const auto is_as_listed = [&](const store::IndexRow& row) {
+    const auto [begin, end] = samples.equal_range(row.image_path);
+    return begin == end || std::any_of(begin, end, [&](const auto& named) {
+             const data::Sample& now = *named.second;
+             return now.label_name == row.label && now.split == row.split && now.slices == row.slices;
+           });
+  };
+  return reader.slice_names() == listing.slice_names &&
+         std::all_of(reader.index().begin(), reader.index().end(), is_as_listed);
+}
+
+/// A picture that is there is told by its path.
+void require_unique_paths(const data::Listing& listing) {
+  std::unordered_set<std::string> paths;
+  for (const data::Sample& sample : listing.samples) {
+    if (!paths.insert(sample.image_path).second)
+      throw DataError(sample.image_path + ": is listed twice; --append tells pictures by their paths");
   }
-  return shapes;
+}
+
+/// What is said at the end.
+struct Outcome {
+  int64_t rows = 0, added = 0, skipped = 0, generation = 0;
+  std::vector<std::string> taps;
+  double seconds = 0;
+};
+
+void tell_outcome(const EmbedOptions& options, const Outcome& outcome, Session& session) {
+  if (options.common.json) {
+    session.out << io::json_line(io::Json{{"out", options.out},
+                                          {"rows", outcome.rows},
+                                          {"added", outcome.added},
+                                          {"skipped", outcome.skipped},
+                                          {"generation", outcome.generation},
+                                          {"taps", outcome.taps},
+                                          {"seconds", outcome.seconds}})
+                << "\n";
+    return;
+  }
+  session.out << options.out << ": " << text::count_of(outcome.rows, "row") << " from "
+              << text::join(outcome.taps, ", ");
+  if (options.append) session.out << (outcome.added == 0 ? ", nothing new" : text::cat(", ", outcome.added, " new"));
+  if (outcome.skipped > 0) session.out << ", " << outcome.skipped << " skipped (skipped.csv)";
+  session.out << ", " << text::duration(outcome.seconds) << "\n";
+}
+
+/// Where the folder holds a finished store that lacks nothing: what it is, without a look at the network.
+std::optional<Outcome> up_to_date(const EmbedOptions& options, const data::Listing& listing) {
+  const auto has = [&](const char* name) { return std::filesystem::exists(options.out + "/" + name); };
+  if (!has(store::kStoreFile) || has(store::kUnfinishedFile)) return std::nullopt;
+  store::remove_leftovers(options.out);
+  const store::FeatureStoreReader reader(options.out);
+  const io::Json& meta = reader.meta();
+  if (meta.value("given", io::Json()) != given_json(options)) return std::nullopt;
+  if (meta["computed"].value("backbone_sha256", "") != model::backbone_sha256(options.backbone)) return std::nullopt;
+  if (!has_labels_of(listing, reader)) return std::nullopt;
+  const auto known = store::newest_files(reader.files());
+  if (!missing_of(listing, known, options.verify).rows.empty()) return std::nullopt;
+  Outcome outcome;
+  outcome.rows = reader.rows();
+  outcome.skipped = meta["skipped"].get<int64_t>();
+  outcome.generation = reader.generations() - 1;
+  for (const store::TapShape& tap : reader.taps()) outcome.taps.push_back(tap.tap);
+  return outcome;
+}
+
+/// The network up to its taps, and what they give.
+struct Network {
+  model::Backbone backbone;
+  std::vector<std::string> taps;
+  torch::jit::Module body;
+  std::vector<store::TapShape> shapes;
+};
+
+Network load_network(const EmbedOptions& options, model::Pool pool, Reporter& reporter) {
+  Network network{model::load_backbone({options.backbone, options.compute.trust, options.preprocessing}), {}, {}, {}};
+  network.taps = model::resolve_taps(network.backbone, options.tap);
+  network.body = graph::extract(network.backbone.module, network.taps);
+  const std::vector<at::Tensor> outputs = engine::run_grey(network.body, "forward", network.backbone.preprocessing);
+  reporter.note("pictures: " + network.backbone.preprocessing_source);
+  for (size_t t = 0; t < network.taps.size(); ++t) {
+    const std::vector<int64_t> sizes = model::pooled(outputs[t], pool).sizes().vec();
+    network.shapes.push_back({network.taps[t], std::vector<int64_t>(sizes.begin() + 1, sizes.end())});
+    reporter.note("tap " + network.taps[t] + ": " + text::shape(network.shapes.back().row_shape) + " a picture");
+  }
+  return network;
+}
+
+/// The batch that the store was begun with, or that of a new one: rows may depend on it.
+int64_t batch_of(const EmbedOptions& options, const data::Listing& listing, const Network& network,
+                 Reporter& reporter) {
+  const int64_t wanted = finetune::batch_shape(options.data.batch, listing, network.backbone.preprocessing);
+  const auto computed = store::recorded_computed(options.out);
+  const int64_t recorded = computed ? io::parse_json(*computed, options.out).value("batch", wanted) : wanted;
+  if (recorded != wanted) reporter.note(text::cat("batch: ", recorded, " pictures, as the store was begun"));
+  return recorded;
+}
+
+/// All that decides what a row holds.
+std::string computed_text(const EmbedOptions& options, const data::Listing& listing, const Network& network,
+                          const engine::Engine& engine, const finetune::Views& views) {
+  const engine::EngineOptions& used = engine.options();
+  io::Json computed = {{"backbone_sha256", network.backbone.sha256},
+                       {"taps", network.taps},
+                       {"pool", options.pool},
+                       {"dtype", options.dtype},
+                       {"slices", listing.slice_names},
+                       {"preprocessing", model::to_json(network.backbone.preprocessing)},
+                       {"precision", tensor::to_text(used.precision)},
+                       {"engine", engine.name()},
+                       {"batch", used.batch_size},
+                       {"platform", tensor::platform_text()},
+                       {"device", used.device.str()}};
+  if (views.is_random())
+    computed["views"] = {
+        {"augmentation", image::to_text(views.augmentation)}, {"count", views.count}, {"seed", views.seed}};
+  return io::json_line(computed);
+}
+
+/// What a generation will hold, item by item.
+std::string plan_text(const EmbedOptions& options, const data::Listing& listing, const finetune::Views& views,
+                      const std::vector<int64_t>& items) {
+  io::Xxh128 digest;
+  for (const int64_t item : items) {
+    store::IndexRow row = index_row_of(listing.samples[static_cast<size_t>(views.row_of(item))]);
+    row.view = item;
+    digest.add(store::index_line(0, row));
+  }
+  return io::json_line(io::Json{{"shard_rows", options.shard_rows}, {"pictures", digest.hex()}});
+}
+
+/// Those of earlier generations.
+std::vector<store::PictureFile> files_before(const std::vector<store::PictureFile>& files, int64_t generation) {
+  std::vector<store::PictureFile> before;
+  std::copy_if(files.begin(), files.end(), std::back_inserter(before),
+               [&](const store::PictureFile& file) { return file.generation < generation; });
+  return store::newest_files(before);
+}
+
+/// What is known of each sample's file; nothing of those that are still to be read.
+std::vector<io::FileFacts> facts_of(const data::Listing& listing, const std::vector<store::PictureFile>& files,
+                                    const std::vector<int64_t>& to_read, int64_t generation) {
+  std::unordered_map<std::string, const store::PictureFile*> known;
+  for (const store::PictureFile& file : files) known[file.image_path] = &file;
+  const auto line_of = [&](size_t row) {
+    const auto found = known.find(listing.samples[row].image_path);
+    return found == known.end() ? nullptr : found->second;
+  };
+  std::vector<io::FileFacts> facts(listing.samples.size());
+  for (size_t row = 0; row < facts.size(); ++row) {
+    if (const store::PictureFile* line = line_of(row)) facts[row] = line->facts;
+  }
+  for (const int64_t row : to_read) {
+    const store::PictureFile* line = line_of(static_cast<size_t>(row));
+    if (line != nullptr && line->generation < generation) facts[static_cast<size_t>(row)] = {};
+  }
+  return facts;
+}
+
+void tell_missing(const Missing& missing, const store::FeatureStoreWriter& writer, int64_t items, Reporter& reporter) {
+  if (writer.generation() > 0)
+    reporter.note(text::cat("new: ", text::count_of(missing.added, "picture"), ", changed: ", missing.changed,
+                            missing.gone > 0 ? text::cat(", in the store and not in the data: ", missing.gone) : ""));
+  if (writer.done() > 0) reporter.note(text::cat("resumed: ", writer.done(), " of ", items, " are done"));
+}
+
+struct ChosenEngine {
+  finetune::PrecisionChoice precision;
+  std::unique_ptr<engine::Engine> engine;
+};
+
+ChosenEngine choose(const EmbedOptions& options, const data::Listing& listing, const Network& network,
+                    const c10::Device& device, Reporter& reporter) {
+  std::vector<int64_t> rows(listing.samples.size());
+  std::iota(rows.begin(), rows.end(), 0);
+  engine::EngineOptions wanted{network.backbone.preprocessing, batch_of(options, listing, network, reporter), device};
+  ChosenEngine chosen;
+  chosen.precision = finetune::choose_precision(
+      options.compute.precision, {network.body, listing, rows, wanted, options.compute.loader_threads}, reporter);
+  wanted.precision = chosen.precision.precision;
+  wanted.is_frozen = true;
+  chosen.engine = finetune::choose_engine(options.compute.engine, network.body, wanted, reporter);
+  return chosen;
+}
+
+void tell_bad(const std::vector<finetune::BadPicture>& bad, Reporter& reporter) {
+  for (size_t i = 0; i < bad.size(); ++i) {  // the views of one picture are beside each other
+    if (i == 0 || bad[i].row != bad[i - 1].row) reporter.warn(bad[i].image_path + ": " + bad[i].reason);
+  }
+}
+
+/// Reads what `missing` names and adds it to the store. A resumed pass begins with the batch in which the last whole
+/// shard ends, so that its batches are the same.
+void add_missing(const EmbedOptions& options, const data::Listing& listing, const Missing& missing,
+                 const finetune::Views& views, engine::Engine& engine, store::FeatureStoreWriter& writer,
+                 std::vector<io::FileFacts>& facts, Reporter& reporter) {
+  const std::vector<int64_t> items = items_to_store(listing, missing.rows, views);
+  writer.set_plan(plan_text(options, listing, views, items));
+  tell_missing(missing, writer, static_cast<int64_t>(items.size()), reporter);
+  const int64_t batch = engine.options().batch_size, first = writer.done() / batch * batch;
+  StoreFeeder feeder(writer, listing, views, facts, model::pool_from_text(options.pool));
+  feeder.expect(items, first, writer.done());
+  finetune::PassOptions pass{options.compute.loader_threads, "embedding", views, &facts, {}};
+  pass.on_bad = [&](const finetune::BadPicture& bad) { feeder.take_bad(bad); };
+  const auto bad = finetune::forward_pass(
+      listing, {items.begin() + first, items.end()}, engine, pass,
+      [&](const std::vector<int64_t>& good, const std::vector<at::Tensor>& outputs) { feeder.take(good, outputs); },
+      reporter);
+  feeder.finish();
+  tell_bad(bad, reporter);
+}
+
+/// Pictures that are in the store under other labels by now.
+void relabel(store::FeatureStoreWriter& writer, const data::Listing& listing) {
+  std::vector<store::IndexRow> current;
+  for (const data::Sample& sample : listing.samples) current.push_back(index_row_of(sample));
+  writer.relabel(current);
+}
+
+store::FeatureStoreOptions store_options_of(const EmbedOptions& options, const data::Listing& listing,
+                                            const Network& network, const finetune::Views& views) {
+  store::FeatureStoreOptions out;
+  out.folder = options.out;
+  out.shard_rows = options.shard_rows;
+  out.type = store::feature_type_from_text(options.dtype);
+  out.taps = network.shapes;
+  out.slice_names = listing.slice_names;
+  out.has_views = views.count > 1;
+  return out;
+}
+
+ExitCode finished(const EmbedOptions& options, const Outcome& outcome, Session& session) {
+  tell_outcome(options, outcome, session);
+  return outcome.skipped > options.max_bad ? ExitCode::kTooManyBad : ExitCode::kDone;
 }
 
 }  // namespace
 
 ExitCode run(const EmbedOptions& options, Session& session) {
   const Stopwatch watch;
-  store::require_free_folder(options.out);
+  const store::StoreMode mode = mode_of(options);
+  if (mode == store::StoreMode::kNew) store::require_free_folder(options.out);
   const c10::Device device = tensor::device_from_text(options.compute.device);
   tensor::set_compute_threads(options.compute.threads);
   data::ListingOptions any;
@@ -43,79 +315,34 @@ ExitCode run(const EmbedOptions& options, Session& session) {
   any.labels_required = false;
   const data::Listing listing = data::list_data(options.data.data, any);
   data::tell(listing, session.reporter);
-  const model::Backbone backbone =
-      model::load_backbone({options.backbone, options.compute.trust, options.preprocessing});
-  const std::vector<std::string> taps = model::resolve_taps(backbone, options.tap);
-  const torch::jit::Module body = graph::extract(backbone.module, taps);
-  const model::Pool pool = model::pool_from_text(options.pool);
-  const int64_t batch = finetune::batch_shape(options.data.batch, listing, backbone.preprocessing);
-  const std::vector<store::TapShape> shapes = tap_shapes(backbone, body, taps, pool);
-  session.reporter.note("pictures: " + backbone.preprocessing_source);
-  for (const store::TapShape& shape : shapes) {
-    session.reporter.note("tap " + shape.tap + ": " + text::shape(shape.row_shape) + " a picture");
+  if (mode == store::StoreMode::kAppend) require_unique_paths(listing);
+  const finetune::Views views = views_of(options, listing);
+  const store::FolderLock lock(options.out);
+  if (mode != store::StoreMode::kNew) {
+    if (auto outcome = up_to_date(options, listing)) {
+      outcome->seconds = watch.seconds();
+      return finished(options, *outcome, session);
+    }
   }
-
-  store::FeatureStoreOptions store_options;
-  store_options.folder = options.out;
-  store_options.shard_rows = options.shard_rows;
-  store_options.taps = shapes;
-  store_options.slice_names = listing.slice_names;
-  store::FeatureStoreWriter writer(store_options);
-  std::vector<int64_t> rows(listing.samples.size());
-  for (size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<int64_t>(i);
-
-  engine::EngineOptions engine_options{backbone.preprocessing, batch, device};
-  const finetune::PrecisionChoice precision = finetune::choose_precision(
-      options.compute.precision, {body, listing, rows, engine_options, options.compute.loader_threads},
-      session.reporter);
-  engine_options.precision = precision.precision;
-  engine_options.is_frozen = true;
-  const auto engine = finetune::choose_engine(options.compute.engine, body, engine_options, session.reporter);
-  const auto bad = finetune::forward_pass(
-      listing, rows, *engine, {options.compute.loader_threads, "embedding"},
-      [&](const std::vector<int64_t>& good, const std::vector<at::Tensor>& outputs) {
-        std::vector<at::Tensor> ready;
-        for (const at::Tensor& output : outputs) {
-          ready.push_back(model::pooled(output, pool).to(at::kCPU, at::kFloat).contiguous());  // [B, …]
-        }
-        for (size_t i = 0; i < good.size(); ++i) {
-          const data::Sample& sample = listing.samples[static_cast<size_t>(good[i])];
-          std::vector<const float*> features;
-          for (const at::Tensor& tensor : ready) {
-            features.push_back(tensor.const_data_ptr<float>() +
-                               static_cast<int64_t>(i) * (tensor.numel() / tensor.size(0)));
-          }
-          writer.append({sample.image_path, sample.label_name, sample.split, sample.slices}, features);
-        }
-      },
-      session.reporter);
-  for (const auto& picture : bad) {
-    session.reporter.warn(picture.image_path + ": " + picture.reason);
-    writer.skip(picture.image_path, picture.reason);
-  }
+  const Network network = load_network(options, model::pool_from_text(options.pool), session.reporter);
+  const ChosenEngine chosen = choose(options, listing, network, device, session.reporter);
+  store::FeatureStoreWriter writer(store_options_of(options, listing, network, views),
+                                   computed_text(options, listing, network, *chosen.engine, views), mode);
+  const int64_t rows_before = writer.rows();
+  const std::vector<store::PictureFile> files = writer.files();
+  const Missing missing = missing_of(listing, files_before(files, writer.generation()), options.verify);
+  std::vector<io::FileFacts> facts = facts_of(listing, files, missing.rows, writer.generation());
+  add_missing(options, listing, missing, views, *chosen.engine, writer, facts, session.reporter);
   if (writer.rows() == 0) throw DataError(options.data.data + ": none of the pictures can be read");
-  io::Json engine_record = finetune::to_json(engine->report());
-  engine_record.update(io::Json{{"batch", batch}, {"platform", tensor::platform_text()}, {"device", device.str()}});
-  finetune::add_to(engine_record, precision);
-  writer.finish(io::Json{{"backbone", {{"sha256", backbone.sha256}, {"taps", taps}}},
-                         {"pool", options.pool},
-                         {"preprocessing", model::to_json(backbone.preprocessing)},
-                         {"data", {{"digest", data::data_digest(listing)}, {"classes", listing.classes}}},
-                         {"engine", engine_record}});
-  const double seconds = watch.seconds();
-  if (options.common.json) {
-    session.out << io::json_line(io::Json{{"out", options.out},
-                                          {"rows", writer.rows()},
-                                          {"skipped", writer.skipped()},
-                                          {"taps", taps},
-                                          {"seconds", seconds}})
-                << "\n";
-  } else {
-    session.out << options.out << ": " << text::count_of(writer.rows(), "row") << " from " << text::join(taps, ", ")
-                << (bad.empty() ? "" : text::cat(", ", bad.size(), " skipped (skipped.csv)")) << ", "
-                << text::duration(seconds) << "\n";
-  }
-  return static_cast<int64_t>(bad.size()) > options.max_bad ? ExitCode::kTooManyBad : ExitCode::kDone;
+  if (writer.generation() > 0) relabel(writer, listing);
+  io::Json engine_record = finetune::to_json(chosen.engine->report());
+  finetune::add_to(engine_record, chosen.precision);
+  const Outcome outcome{
+      writer.rows(), writer.rows() - rows_before, writer.skipped(), writer.generation(), network.taps, watch.seconds()};
+  writer.finish(io::Json{{"given", given_json(options)},
+                         {"engine", engine_record},
+                         {"data", {{"digest", data::data_digest(listing, facts)}, {"classes", listing.classes}}}});
+  return finished(options, outcome, session);
 }
 
 }  // namespace engraft::commands

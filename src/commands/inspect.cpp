@@ -7,13 +7,13 @@
 
 #include "base/text.h"
 #include "commands/commands.h"
-#include "finetune/judge.h"
+#include "commands/inspect_run.h"
 #include "graph/norms.h"
 #include "graph/probe.h"
-#include "io/atomic_file.h"
 #include "model/artifact.h"
 #include "model/backbone.h"
 #include "model/preprocessing_source.h"
+#include "store/feature_files.h"
 #include "store/feature_store.h"
 #include "tensor/device.h"
 
@@ -167,25 +167,12 @@ std::string store_text(const io::Json& s, const std::string& folder, const store
   for (const store::TapShape& tap : reader.taps()) {
     out += "  tap " + tap.tap + ": " + text::shape(tap.row_shape) + " a row\n";
   }
-  if (s.contains("backbone")) out += "  backbone sha256 " + s["backbone"].value("sha256", "?") + "\n";
-  return out;
-}
-
-/// The metric that is named where there is room for one.
-std::string first_figure(const io::Json& best) {
-  for (const std::string& name : stats::metric_names()) {
-    if (best.contains(name)) return stats::metric_text(name, best.at(name).get<double>());
-  }
-  return "";
-}
-
-std::string run_text(const io::Json& r, const std::string& folder) {
-  std::string out = text::cat(folder, "\n  a finished run: ", finetune::figures_text(r), " on ", r.value("rows", 0),
-                              " validation pictures; ", r.value("selected", ""), "\n");
-  for (const io::Json& stage : r.value("stages", io::Json::array())) {
-    out += text::cat("  stage ", stage["stage"].dump(), ", unfreeze ", stage["unfreeze"].get<std::string>(),
-                     ": best epoch ", stage["best"]["epoch"].dump(), " ", first_figure(stage["best"]), "\n");
-  }
+  out += text::cat("  ", s["dtype"].get<std::string>(), ", ", text::count_of(reader.generations(), "writing"));
+  const auto superseded = s["superseded"].get<int64_t>();
+  out +=
+      superseded == 0 ? "\n" : text::cat(", ", text::count_of(superseded, "row"), " of pictures that changed since\n");
+  const std::string sha256 = s["computed"].value("backbone_sha256", "");
+  if (!sha256.empty()) out += "  backbone sha256 " + sha256 + "\n";
   return out;
 }
 
@@ -201,16 +188,13 @@ ExitCode run(const InspectOptions& options, Session& session) {
       const store::FeatureStoreReader reader(options.file);
       value = reader.meta();
       text = store_text(value, options.file, reader);
-    } else if (fs::exists(options.file + "/result.json")) {
-      value = io::read_json(options.file + "/result.json");
-      if (!value.is_object() || value.value("format", "") != "engraft-run" || value.value("version", 0) != 1) {
-        throw DataError(options.file + "/result.json: not the result of a run (format engraft-run, version 1)");
-      }
+    } else if (is_run_folder(options.file)) {
+      value = run_json(options.file);
       text = run_text(value, options.file);
-    } else if (fs::exists(options.file + "/run.toml")) {
-      throw DataError(options.file + ": a run that has not finished (no result.json)");
+    } else if (fs::exists(options.file + "/" + store::kUnfinishedFile)) {
+      throw DataError(options.file + ": a feature store that was not finished; embed --resume goes on with it");
     } else {
-      throw DataError(options.file + ": neither a feature store (store.json) nor a run (result.json)");
+      throw DataError(options.file + ": neither a feature store (store.json) nor a run (result.json, run.toml)");
     }
   } else {
     const bool is_model = model::is_model_json(model::load_script(options.file, options.compute.trust).archive_json);

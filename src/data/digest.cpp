@@ -47,25 +47,43 @@ std::string content_of(const std::string& file, std::vector<char>& piece) {
   return got < 0 ? kUnreadable : digest.hex();
 }
 
-}  // namespace
-
-std::string data_digest(const Listing& listing, DigestOf what) {
+/// Of the listing, and of what `file_text` says of each sample's file.
+template <class FileText>
+std::string digest_with(const Listing& listing, const char* kind, const FileText& file_text) {
   io::Xxh128 digest;
-  add_field(digest, what == DigestOf::kContent ? "engraft data 1 content" : "engraft data 1 sizes");
+  add_field(digest, kind);
   add_field(digest, std::to_string(listing.classes.size()));
   for (const std::string& name : listing.classes) add_field(digest, name);
   add_field(digest, std::to_string(listing.slice_names.size()));
   for (const std::string& name : listing.slice_names) add_field(digest, name);
-  std::vector<char> piece(1 << 20);
-  for (const Sample& sample : listing.samples) {
+  for (size_t i = 0; i < listing.samples.size(); ++i) {
+    const Sample& sample = listing.samples[i];
     throw_if_stopped("taking the digest of the data");
     add_field(digest, sample.image_path);
     add_field(digest, sample.label_name);
     add_field(digest, sample.split);
     for (const std::string& slice : sample.slices) add_field(digest, slice);
-    add_field(digest, what == DigestOf::kContent ? content_of(sample.file, piece) : size_of(sample.file));
+    add_field(digest, file_text(i));
   }
   return digest.hex();
+}
+
+constexpr const char* kOfContent = "engraft data 1 content";
+constexpr const char* kOfSizes = "engraft data 1 sizes";
+
+}  // namespace
+
+std::string data_digest(const Listing& listing, DigestOf what) {
+  if (what == DigestOf::kSizes)
+    return digest_with(listing, kOfSizes, [&](size_t i) { return size_of(listing.samples[i].file); });
+  std::vector<char> piece(1 << 20);
+  return digest_with(listing, kOfContent, [&](size_t i) { return content_of(listing.samples[i].file, piece); });
+}
+
+std::string data_digest(const Listing& listing, const std::vector<io::FileFacts>& facts) {
+  return digest_with(listing, kOfContent, [&](size_t i) {
+    return facts.at(i).bytes < 0 ? std::string(kUnreadable) : io::to_hex(facts[i].digest);
+  });
 }
 
 std::vector<std::string> path_sample(const Listing& listing, const std::vector<int64_t>& rows, size_t most) {

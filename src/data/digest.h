@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "data/listing.h"
+#include "io/file_facts.h"
 
 namespace engraft::data {
 
@@ -20,6 +21,9 @@ enum class DigestOf {
 /// absolute paths. A file that cannot be read, a
 /// pipe or a device counts as such and throws nothing. Throws Stopped between two files.
 std::string data_digest(const Listing& listing, DigestOf what = DigestOf::kContent);
+
+/// The same as of kContent, by what was noted of each sample's file (in the order of the samples) when it was read.
+std::string data_digest(const Listing& listing, const std::vector<io::FileFacts>& facts);
 
 /// The `most` least of the digests (xxh3-128) of the image_paths of `rows`, sorted: a sample that depends on the paths
 /// alone, by which it can be told later whether a picture was among them.

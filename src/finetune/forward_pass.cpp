@@ -58,7 +58,7 @@ template <class Use>
 std::vector<BadPicture> each_batch(const data::Listing& listing, const std::vector<int64_t>& items,
                                    const engine::EngineOptions& shape, const PassOptions& options, Reporter& reporter,
                                    const Use& use) {
-  data::Loader loader(items, picture_loader(listing, shape.preprocessing, options.views),
+  data::Loader loader(items, picture_loader(listing, shape.preprocessing, options.views, options.facts),
                       picture_loader_options(shape.preprocessing, shape.batch_size, options.loader_threads));
   std::vector<BadPicture> bad;
   int64_t done = 0;
@@ -68,6 +68,7 @@ std::vector<BadPicture> each_batch(const data::Listing& listing, const std::vect
     for (const data::BadSample& sample : batch->bad) {
       const int64_t row = options.views.row_of(sample.row);
       bad.push_back({row, listing.samples[static_cast<size_t>(row)].image_path, sample.reason, sample.row});
+      if (options.on_bad) options.on_bad(bad.back());
     }
     const GoodRows good = good_rows(*batch);
     if (!good.rows.empty()) use(*batch, good);

@@ -12,8 +12,17 @@
 #include "data/loader.h"
 #include "engine/engine.h"
 #include "finetune/views.h"
+#include "io/file_facts.h"
 
 namespace engraft::finetune {
+
+/// A picture that could not be read: its row in the listing, and the item that asked for it.
+struct BadPicture {
+  int64_t row;
+  std::string image_path;
+  std::string reason;
+  int64_t item;
+};
 
 struct PassOptions {
   /// Threads that read and decode; 0: as many as cores.
@@ -22,14 +31,10 @@ struct PassOptions {
   std::string what;
   /// What the items are; by default rows of the listing.
   Views views = {};
-};
-
-/// A picture that could not be read: its row in the listing, and the item that asked for it.
-struct BadPicture {
-  int64_t row;
-  std::string image_path;
-  std::string reason;
-  int64_t item;
+  /// As picture_loader has it.
+  std::vector<io::FileFacts>* facts = nullptr;
+  /// Told of each picture that could not be read, before its batch is consumed; may be empty.
+  std::function<void(const BadPicture&)> on_bad = {};
 };
 
 /// One batch's readable pictures: items, and for each output of the engine a tensor [items.size(), …].

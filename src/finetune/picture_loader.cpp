@@ -54,8 +54,30 @@ class DecodedPictures {
   std::deque<std::pair<int64_t, std::shared_future<SharedPicture>>> recent_;
 };
 
-SharedPicture decode_file(const std::string& file, const image::Preprocessing& preprocessing) {
-  const std::string bytes = io::read_regular_file(file);
+/// The bytes of pictures, and what is noted of their files.
+class PictureFiles {
+ public:
+  PictureFiles(const data::Listing& listing, std::vector<io::FileFacts>* facts) : listing_(listing), facts_(facts) {}
+
+  std::string read(int64_t row) const {
+    const std::string& file = listing_.samples[static_cast<size_t>(row)].file;
+    if (facts_ == nullptr) return io::read_regular_file(file);
+    io::FileFacts facts = io::look_at_file(file);  // before it is read: what changes it later changes its time
+    std::string bytes = io::read_regular_file(file);
+    facts.digest = io::digest_of(bytes);
+    const std::lock_guard<std::mutex> lock(*mutex_);  // of a picture whose views are read twice, the first counts
+    io::FileFacts& noted = (*facts_)[static_cast<size_t>(row)];
+    if (noted.bytes < 0) noted = facts;
+    return bytes;
+  }
+
+ private:
+  const data::Listing& listing_;
+  std::vector<io::FileFacts>* facts_;
+  std::shared_ptr<std::mutex> mutex_ = std::make_shared<std::mutex>();
+};
+
+SharedPicture decode_picture(const std::string& bytes, const image::Preprocessing& preprocessing) {
   image::DecodeOptions options;
   options.exif = preprocessing.exif;
   return std::make_shared<const image::Picture>(image::decode(image::ByteSpan(bytes), options).picture);
@@ -66,18 +88,18 @@ size_t cores() { return std::max(1U, std::thread::hardware_concurrency()); }
 }  // namespace
 
 data::LoadFunction picture_loader(const data::Listing& listing, const image::Preprocessing& preprocessing,
-                                  const Views& views) {
-  const auto file_of = [&listing](int64_t row) { return listing.samples[static_cast<size_t>(row)].file; };
+                                  const Views& views, std::vector<io::FileFacts>* facts) {
+  const PictureFiles files(listing, facts);
   if (!views.is_random()) {
-    return [file_of, preprocessing](int64_t row, uint8_t* out) {
-      const std::string bytes = io::read_regular_file(file_of(row));
+    return [files, preprocessing](int64_t row, uint8_t* out) {
+      const std::string bytes = files.read(row);
       image::decode_and_preprocess(image::ByteSpan(bytes), preprocessing, out);
     };
   }
   const auto decoded = std::make_shared<DecodedPictures>(views.count > 1 ? cores() + 1 : 0);
-  return [file_of, preprocessing, views, decoded](int64_t item, uint8_t* out) {
+  return [files, preprocessing, views, decoded](int64_t item, uint8_t* out) {
     const int64_t row = views.row_of(item);
-    const SharedPicture picture = decoded->get(row, [&] { return decode_file(file_of(row), preprocessing); });
+    const SharedPicture picture = decoded->get(row, [&] { return decode_picture(files.read(row), preprocessing); });
     if (item == row) return image::preprocess(*picture, preprocessing, out);
     RandomStream stream = views.stream(item);
     image::augment(*picture, preprocessing, views.augmentation, stream, out);

@@ -145,6 +145,8 @@ void choose_engine_of(Setup& setup, Reporter& reporter) {
     return stage.epochs > 0 && (stage.is_on_features() || !stage.cut.empty());
   });
   if (!has_frozen) {
+    if (setup.options.compute.engine == "openvino")
+      reporter.warn("--engine openvino: all blocks learn, and LibTorch trains; nothing is left for OpenVINO to run");
     setup.engine_options.kind = engine::EngineKind::kTorch;
     setup.engine.name = engine::engine_name(setup.engine_options);
     return;

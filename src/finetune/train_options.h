@@ -8,6 +8,7 @@
 #include "data/data_options.h"
 #include "engine/compute_options.h"
 #include "finetune/stage_options.h"
+#include "finetune/view_options.h"
 #include "image/preprocessing_flags.h"
 #include "store/cache_options.h"
 
@@ -92,18 +93,9 @@ void describe(Visitor& v, TrainOptions& o) {
   v.field("find_lr", o.find_lr,
           "only try rising rates on the first stage and write rate_range.csv with the losses; names a rate")
       .not_recorded();
-  v.group("Augmentation (of training pictures; every view is drawn from the seed)");
-  v.field(
-       "augment", o.augment,
-       "practicum (rotate=40,shift=0.2,shear=0.2,zoom=0.2,flip), standard (crop,flip), or such a list; also trivial, "
-       "jitter=B:C:S:H, erase=P, crop=LEAST:MOST")
-      .value("LIST");
-  v.field(
-       "views", o.views,
-       "views of each picture that the epochs take in turn; what the frozen blocks compute of them is kept; default: "
-       "8 with --augment; where nothing is frozen, one for each epoch")
-      .at_least(1)
-      .at_most(10000);
+  describe_views(v, o.augment, o.views, "training pictures",
+                 "views of each picture that the epochs take in turn; what the frozen blocks compute of them is kept; "
+                 "default: 8 with --augment; where nothing is frozen, one for each epoch");
   describe(v, o.preprocessing);
   describe(v, o.cache);
   describe(v, o.compute);

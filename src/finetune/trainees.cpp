@@ -50,8 +50,6 @@ at::Tensor TopTrainee::features(const at::Tensor& inputs) {
 
 at::Tensor TopTrainee::outputs(const at::Tensor& features) { return head_.forward(features); }
 
-at::Tensor TopTrainee::forward(const at::Tensor& inputs) { return outputs(features(inputs)); }
-
 void TopTrainee::set_training(bool training) {
   if (is_training_) {  // before the modes are set anew
     const auto seen = model::frozen_in_train_mode(backbone_, plan_);

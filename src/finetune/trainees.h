@@ -17,7 +17,7 @@ namespace engraft::finetune {
 class HeadTrainee : public train::Trainee {
  public:
   explicit HeadTrainee(model::Head& head) : head_(head) {}
-  at::Tensor forward(const at::Tensor& inputs) override { return head_.forward(inputs); }
+  at::Tensor outputs(const at::Tensor& features) override { return head_.forward(features); }
   void set_training(bool training) override { head_.set_training(training); }
   std::vector<tensor::NamedTensor> parameters() override { return head_.parameters(); }
   std::vector<tensor::OuterGradient*> outer_gradients() override { return head_.outer_gradients(); }
@@ -37,7 +37,6 @@ class TopTrainee : public train::Trainee {
              model::Pool pool, model::Head& head, std::vector<double> block_scales = {});
   /// What the top computes in from here on (default: float32); its feature map, pool and head are float32.
   void compute_in(tensor::Precision precision) { precision_ = precision; }
-  at::Tensor forward(const at::Tensor& inputs) override;
   /// [B, …], pooled.
   at::Tensor features(const at::Tensor& inputs) override;
   at::Tensor outputs(const at::Tensor& features) override;

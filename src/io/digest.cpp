@@ -4,8 +4,10 @@
 #include <openssl/evp.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <vector>
 
@@ -97,10 +99,25 @@ Xxh128::~Xxh128() = default;
 
 void Xxh128::add(const void* data, size_t size) { XXH3_128bits_update(&impl_->state, data, size); }
 
-std::string Xxh128::hex() const {
+Digest128 Xxh128::value() const {
   XXH128_canonical_t canonical;
   XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(&impl_->state));
-  return to_hex(canonical.digest, sizeof(canonical.digest));
+  Digest128 out{};
+  static_assert(sizeof(canonical.digest) == std::tuple_size_v<Digest128>);
+  std::copy(std::begin(canonical.digest), std::end(canonical.digest), out.begin());
+  return out;
+}
+
+std::string to_hex(const Digest128& digest) { return to_hex(digest.data(), digest.size()); }
+
+std::optional<Digest128> digest_from_hex(std::string_view text) {
+  Digest128 out{};
+  if (text.size() != 2 * out.size()) return std::nullopt;
+  for (size_t i = 0; i < out.size(); ++i) {
+    const auto [end, error] = std::from_chars(text.data() + 2 * i, text.data() + 2 * i + 2, out[i], 16);
+    if (error != std::errc() || end != text.data() + 2 * i + 2) return std::nullopt;
+  }
+  return to_hex(out) == text ? std::optional<Digest128>(out) : std::nullopt;
 }
 
 }  // namespace engraft::io

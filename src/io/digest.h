@@ -1,8 +1,10 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -32,7 +34,15 @@ std::string sha256(std::string_view bytes);
 /// SHA-1 of `text` as 40 hex characters; for splits by name, where it is the rule others use too.
 std::string sha1(std::string_view text);
 
-/// xxh3-128 as 32 hex characters; for cache keys and proofs, where nobody is an adversary.
+/// A digest of 128 bits, in the order of its hex characters.
+using Digest128 = std::array<uint8_t, 16>;
+
+/// 32 lower-case hex characters.
+std::string to_hex(const Digest128& digest);
+/// The reverse; none for other text.
+std::optional<Digest128> digest_from_hex(std::string_view text);
+
+/// xxh3-128; for cache keys and proofs, where nobody is an adversary.
 class Xxh128 {
  public:
   Xxh128();
@@ -41,7 +51,8 @@ class Xxh128 {
   Xxh128& operator=(const Xxh128&) = delete;
   void add(const void* data, size_t size);
   void add(std::string_view text) { add(text.data(), text.size()); }
-  std::string hex() const;
+  Digest128 value() const;
+  std::string hex() const { return to_hex(value()); }
 
  private:
   struct Impl;

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "io/atomic_file.h"
+
 namespace engraft::io {
 
 // Tensors in a file as Hugging Face's safetensors 0.4 documents it: the header's length as 8 little-endian bytes; the
@@ -23,12 +25,37 @@ struct TensorView {
 /// Writes `tensors` in their order as the file `path`, by AtomicFile. Throws SystemError.
 void write_safetensors(const std::string& path, const std::vector<TensorView>& tensors);
 
+/// Writes one tensor [N, row_shape…] row by row; N need not be known before. The file appears at commit().
+class SafetensorsRowWriter {
+ public:
+  /// `dtype` as in TensorView, `item_bytes` of one element. Throws SystemError when the file cannot be made.
+  SafetensorsRowWriter(const std::string& path, std::string name, std::string dtype, int64_t item_bytes,
+                       const std::vector<int64_t>& row_shape);
+
+  /// Appends `rows` rows of row_bytes() each, little-endian.
+  void append(const void* data, int64_t rows);
+  int64_t rows() const { return rows_; }
+  int64_t row_bytes() const { return row_bytes_; }
+  /// Sets shape and offsets in the header, then AtomicFile::commit().
+  void commit();
+
+ private:
+  std::string header(int64_t rows) const;
+
+  AtomicFile file_;
+  std::string name_, dtype_;
+  std::vector<int64_t> row_shape_;
+  int64_t row_bytes_ = 0;
+  size_t header_bytes_ = 0;
+  int64_t rows_ = 0;
+};
+
 /// A tensor of a file that was read.
 struct TensorEntry {
   std::string name;
   std::string dtype;
   std::vector<int64_t> shape;
-  /// Where its bytes begin in SafetensorsFile::bytes, and how many they are.
+  /// Where its bytes begin in the file (and in SafetensorsFile::bytes), and how many they are.
   int64_t offset = 0;
   int64_t bytes = 0;
 };
@@ -39,6 +66,9 @@ struct SafetensorsFile {
   /// In the order of their bytes.
   std::vector<TensorEntry> tensors;
 };
+
+/// The tensors of a file in the order of their bytes, without reading these. Throws as read_safetensors.
+std::vector<TensorEntry> list_safetensors(const std::string& path);
 
 /// Throws DataError "PATH: …" for what is no such file, or one whose offsets do not fit it.
 SafetensorsFile read_safetensors(const std::string& path);

@@ -177,6 +177,11 @@ std::optional<Checkpoint> newest_checkpoint(const std::string& run, Reporter& re
   return std::nullopt;
 }
 
+std::optional<int64_t> newest_checkpoint_step(const std::string& run) {
+  const std::vector<Found> found = checkpoints_of(run);
+  return found.empty() ? std::nullopt : std::optional<int64_t>(found.front().step);
+}
+
 void remove_checkpoints(const std::string& run) {
   std::error_code unknown;
   fs::remove_all(fs::path(run) / kFolder, unknown);

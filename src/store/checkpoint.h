@@ -28,6 +28,9 @@ void write_checkpoint(const std::string& run, const Checkpoint& checkpoint);
 /// passed over for the one before it, with a warning.
 std::optional<Checkpoint> newest_checkpoint(const std::string& run, Reporter& reporter);
 
+/// The step of the newest checkpoint below `run` by its name, which is not opened; none where there is none.
+std::optional<int64_t> newest_checkpoint_step(const std::string& run);
+
 /// Removes all checkpoints of a run.
 void remove_checkpoints(const std::string& run);
 

@@ -10,7 +10,7 @@ FolderLock::FolderLock(const std::string& folder) {
   io::make_folders(folder);
   lock_ = io::FileLock::try_lock(folder + "/" + kLockFile);
   if (lock_ == nullptr)
-    throw UsageError(folder + ": another process is training into it; wait until it ends, or give --out another");
+    throw UsageError(folder + ": another process writes it; wait until it ends, or give --out another");
 }
 
 FolderLock::~FolderLock() { lock_->remove(); }

@@ -7,7 +7,7 @@
 
 namespace engraft::store {
 
-/// Keeps other processes from training into a folder: the lock on its kLockFile, which the system lets go when the
+/// Keeps other processes from writing a folder of results: the lock on its kLockFile, which the system lets go when the
 /// process ends, however it ends.
 class FolderLock {
  public:

@@ -16,6 +16,7 @@ namespace {
 std::string contents_of(const fs::path& folder) {
   std::error_code unknown;
   const auto has = [&](const char* name) { return fs::exists(folder / name, unknown); };
+  if (has(kUnfinishedFile)) return "holds a feature store that was not finished (embed --resume goes on)";
   if (has(kStoreFile)) return "holds a feature store";
   if (has(kResultFile)) return "holds a finished run";
   if (has(kRunFile)) return "holds a run that was not finished";

@@ -44,7 +44,7 @@ void remove_temporaries(const std::string& folder, const std::string& name) {
 }
 
 RunFolder::RunFolder(std::string path, int64_t epochs) : path_(std::move(path)), epochs_(epochs) {
-  metrics_ = first_lines(file("metrics.jsonl"), epochs);
+  metrics_ = first_lines(file(kMetricsFile), epochs);
   metrics_csv_ = first_lines(file("metrics.csv"), epochs == 0 ? 0 : epochs + 1);
   timings_ = first_lines(file("timings.jsonl"), epochs);
   remove_temporaries(path_);
@@ -52,13 +52,13 @@ RunFolder::RunFolder(std::string path, int64_t epochs) : path_(std::move(path)),
   for (const auto& entry : std::filesystem::directory_iterator(path_, unknown)) {
     const std::string name = entry.path().filename().string();
     const bool is_later = name == "model.pt" || name == "predictions.csv" || name == kResultFile;
-    const bool is_metrics = name == "metrics.jsonl" || name == "metrics.csv" || name == "timings.jsonl";
+    const bool is_metrics = name == kMetricsFile || name == "metrics.csv" || name == "timings.jsonl";
     // Metrics that stay are replaced below, never missing: this too may be cut off.
     const bool goes = is_later || (is_metrics && epochs == 0);
     if (goes) std::filesystem::remove(entry.path(), unknown);
   }
   if (epochs == 0) return;
-  write_text("metrics.jsonl", metrics_);
+  write_text(kMetricsFile, metrics_);
   write_text("metrics.csv", metrics_csv_);
   write_text("timings.jsonl", timings_);
 }
@@ -74,7 +74,7 @@ void RunFolder::add_metrics(const io::Json& line) {
   if (metrics_csv_.empty()) metrics_csv_ = io::csv_line(names);
   metrics_csv_ += io::csv_line(values);
   metrics_ += io::json_line(line) + "\n";
-  write_text("metrics.jsonl", metrics_);
+  write_text(kMetricsFile, metrics_);
   write_text("metrics.csv", metrics_csv_);
   ++epochs_;
 }

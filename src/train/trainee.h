@@ -14,12 +14,13 @@ namespace engraft::train {
 class Trainee {
  public:
   virtual ~Trainee() = default;
-  /// Maps one batch of what the source gives to logits [B, outputs] float32.
-  virtual at::Tensor forward(const at::Tensor& inputs) = 0;
-  /// forward() in two steps, outputs(features(inputs)), the second of which may be given the features of many batches
-  /// one below the other: a wide head is as fast as its weights can be read.
+  /// Maps one batch of what the source gives to logits [B, outputs] float32, in two steps.
+  at::Tensor forward(const at::Tensor& inputs) { return outputs(features(inputs)); }
+  /// The first: what the last layers take, [B, …].
   virtual at::Tensor features(const at::Tensor& inputs) { return inputs; }
-  virtual at::Tensor outputs(const at::Tensor& features) { return forward(features); }
+  /// The second, which may be given the features of many batches one below the other: a wide head is as fast as its
+  /// weights can be read.
+  virtual at::Tensor outputs(const at::Tensor& features) = 0;
   /// Train modes (dropout acts) or eval modes.
   virtual void set_training(bool training) = 0;
   /// What the optimiser moves; the tensors stay the same objects for the whole stage.

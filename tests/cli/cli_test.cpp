@@ -1,53 +1,21 @@
-// The real program, run as a person runs it.
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <filesystem>
-#include <map>
 #include <nlohmann/json.hpp>
 
+#include "cli/program.h"
 #include "io/atomic_file.h"
 #include "io/json.h"
 #include "support/support.h"
 
 using namespace engraft;
-
-namespace {
-
-struct Outcome {
-  int code;
-  std::string out, err;
-};
-
-/// Runs `engraft ARGUMENTS` by the shell in `folder`.
-Outcome engraft_in(const std::string& folder, const std::string& arguments) {
-  const std::string command = "cd '" + folder + "' && '" ENGRAFT_PROGRAM "' " + arguments + " >.out 2>.err";
-  const int status = std::system(command.c_str());
-  return {WEXITSTATUS(status), io::read_file(folder + "/.out"), io::read_file(folder + "/.err")};
-}
-
-void must(const Outcome& outcome) {
-  if (outcome.code != 0) throw std::runtime_error("engraft failed: " + outcome.err);
-}
-
-/// The example, drawn once for all tests, and a run on it.
-const test::TempFolder& example() {
-  static const test::TempFolder folder;
-  static const bool made = [] {
-    must(engraft_in(folder.path(), "example --out ex --train 12 --val 6 --quiet"));
-    must(engraft_in(folder.path(),
-                    "train --backbone ex/tiny.pt --data ex/pictures --out run --epochs 8 --quiet "
-                    "--stage unfreeze=mixed_2,epochs=1 --device cpu"));
-    return true;
-  }();
-  (void)made;
-  return folder;
-}
-
-}  // namespace
+using test::engraft_in;
+using test::example;
+using test::must;
+using test::Outcome;
 
 TEST_CASE("help and version go to stdout, wrong usage to stderr with exit code 2", "[cli]") {
   test::TempFolder folder;
@@ -255,145 +223,10 @@ TEST_CASE("predict names files, folders and lists, skips what it cannot read and
   CHECK(engraft_in(folder, "embed --backbone ex/tiny.pt --data odd.txt --out odd --quiet").code == 5);
 }
 
-namespace {
-
-/// Writes NAME.csv of the example's pictures with the labels of their classes.
-void write_manifest(const std::string& name, const std::map<std::string, std::string>& labels) {
-  std::string csv = "image_path,label,split\n";
-  for (const auto& [folder, label] : labels) {
-    for (const char* split : {"train", "val"}) {
-      for (int i = 0; i < 6; ++i) {
-        csv += "ex/pictures/" + std::string(split) + "/" + folder + "/000" + std::to_string(i) + ".jpg," + label + "," +
-               split + "\n";
-      }
-    }
-  }
-  test::put_file(example() / name, csv);
-}
-
-}  // namespace
-
-TEST_CASE("labels from a manifest are trained, evaluated and predicted", "[cli]") {
-  write_manifest("labels.csv", {{"checks", "even;square"}, {"vertical", "even; upright"}, {"horizontal", ""}});
+TEST_CASE("inspect reads backbones, runs and models", "[cli]") {
   const std::string folder = example().path();
-  must(engraft_in(folder,
-                  "train --backbone ex/tiny.pt --data labels.csv --loss multilabel --out labels --epochs 20 "
-                  "--quiet --device cpu"));
-  const Outcome outcome =
-      engraft_in(folder, "evaluate --model labels/model.pt --data labels.csv --json --predictions labels.out");
-  const io::Json judged = io::parse_json(outcome.out, "stdout"), result = io::read_json(folder + "/labels/result.json");
-  for (const char* key : {"rows", "mean_average_precision", "micro_f1", "exact_match", "loss"}) {
-    INFO(key);
-    CHECK(judged[key] == result[key]);
-  }
-  CHECK(io::read_file(folder + "/labels.out") == io::read_file(folder + "/labels/predictions.csv"));
-  REQUIRE(judged["per_class"].size() == 3);
-  CHECK(judged["per_class"][0]["class"] == "even");
-  CHECK(judged["per_class"][0]["rows"] == 12);
-  const Outcome table = engraft_in(folder, "evaluate --model labels/model.pt --data labels.csv --quiet");
-  CHECK(table.out.find("mAP ") == 0);
-  CHECK(table.out.find("average precision") != std::string::npos);
-
-  const std::string predict = "predict --model labels/model.pt --quiet ex/pictures/val/checks ";
-  CHECK(engraft_in(folder, predict).out.find("image_path,label,score\n") == 0);
-  CHECK(engraft_in(folder, predict + "--top 2").out.find("image_path,label,score,label_1,score_1,label_2,score_2\n") ==
-        0);
-  const std::string lines = engraft_in(folder, predict + "--top 3 --json").out;
-  const io::Json first = io::parse_json(lines.substr(0, lines.find('\n')), "stdout");
-  REQUIRE(first["top"].size() == 3);
-  for (const io::Json& label : first["labels"]) CHECK(label["score"] >= 0.5);
-  int64_t held = 0;
-  for (const io::Json& label : first["top"]) held += label["score"] >= 0.5;
-  CHECK(held == static_cast<int64_t>(first["labels"].size()));
-  CHECK(engraft_in(folder, "inspect labels").out.find("a finished run: mAP ") != std::string::npos);
-  CHECK(engraft_in(folder, "inspect labels/model.pt").out.find("multilabel") != std::string::npos);
-}
-
-TEST_CASE("numbers from a manifest are trained, evaluated and predicted", "[cli]") {
-  write_manifest("numbers.csv", {{"checks", "10"}, {"vertical", "20"}, {"horizontal", "30.5"}});
-  const std::string folder = example().path();
-  must(engraft_in(folder,
-                  "train --backbone ex/tiny.pt --data numbers.csv --loss regression --out numbers --epochs 20 "
-                  "--quiet --device cpu"));
-  const Outcome outcome = engraft_in(folder, "evaluate --model numbers/model.pt --data numbers.csv --json");
-  const io::Json judged = io::parse_json(outcome.out, "stdout");
-  const io::Json result = io::read_json(folder + "/numbers/result.json");
-  for (const char* key : {"rows", "mae", "rmse", "r2", "loss"}) {
-    INFO(key);
-    CHECK(judged[key] == result[key]);
-  }
-  CHECK_FALSE(judged.contains("per_class"));
-  const std::string predict = "predict --model numbers/model.pt --quiet ex/pictures/val/checks ";
-  CHECK(engraft_in(folder, predict).out.find("image_path,value\n") == 0);
-  const std::string lines = engraft_in(folder, predict + "--json").out;
-  const double value = io::parse_json(lines.substr(0, lines.find('\n')), "stdout")["value"];
-  CHECK(value > 0);  // in the units of the labels; standardised it lies about -1
-  const Outcome top = engraft_in(folder, predict + "--top 2");
-  CHECK(top.code == 2);
-  CHECK(top.err.find("there are no classes to rank") != std::string::npos);
-  const Outcome words = engraft_in(folder, "evaluate --model numbers/model.pt --data ex/pictures");
-  CHECK(words.code == 3);
-  CHECK(words.err.find("needs a manifest") != std::string::npos);
-  CHECK(engraft_in(folder, "inspect numbers/model.pt").out.find("a number: of mean 20.1666") != std::string::npos);
-  // A resumed finished run says what it found.
-  CHECK(engraft_in(folder,
-                   "train --backbone ex/tiny.pt --data numbers.csv --loss regression --out numbers --epochs 20 "
-                   "--quiet --device cpu --resume")
-            .out.find("finished before; mae ") != std::string::npos);
-}
-
-TEST_CASE("embed writes a store of several taps, and inspect reads it", "[cli]") {
-  const std::string folder = example().path();
-  const std::string embed =
-      "embed --backbone ex/tiny.pt --data ex/pictures --out feats --tap stem,mixed_2 --quiet --json";
-  const Outcome embedded = engraft_in(folder, embed);
-  INFO(embedded.err);
-  REQUIRE(embedded.code == 0);
-  CHECK(io::parse_json(embedded.out, "stdout")["rows"] == 72);
-  CHECK(std::filesystem::exists(folder + "/feats/features.stem-00000.npy"));
-  CHECK(engraft_in(folder, "inspect feats").out.find("tap mixed_2: [96] a row") != std::string::npos);
   CHECK(engraft_in(folder, "inspect run").out.find("a finished run") != std::string::npos);
   CHECK(engraft_in(folder, "inspect run/model.pt").out.find("self-test passed") != std::string::npos);
   const Outcome blocks = engraft_in(folder, "inspect ex/tiny.pt --json");
   CHECK(io::parse_json(blocks.out, "stdout")["blocks"].size() == 3);
-  CHECK(engraft_in(folder, embed).code == 2);
-}
-
-TEST_CASE("a run that a signal stopped goes on to the same bytes", "[cli]") {
-  const std::string folder = example().path();
-  const std::string train =
-      "train --backbone ex/tiny.pt --data ex/pictures --epochs 600 --quiet --device cpu --stage "
-      "unfreeze=mixed_2,epochs=2 --out ";
-  must(engraft_in(folder, train + "unstopped"));
-  const std::string command = "cd '" + folder + "'; '" ENGRAFT_PROGRAM "' " + train +
-                              "resumed 2>.err & for i in $(seq 600); do [ -f resumed/metrics.jsonl ] && break; sleep "
-                              "0.1; done; kill -TERM $!; wait $!";
-  const int code = WEXITSTATUS(std::system(command.c_str()));
-  REQUIRE((code == 75 || code == 0));  // 0: it was faster than the signal
-  CHECK(engraft_in(folder, train + "resumed --epochs 601 --resume").code == 2);
-  must(engraft_in(folder, train + "resumed --resume"));
-  for (const char* name : {"model.pt", "metrics.jsonl", "predictions.csv"}) {
-    INFO(name);
-    CHECK(io::read_file(folder + "/resumed/" + name) == io::read_file(folder + "/unstopped/" + name));
-  }
-  std::filesystem::remove(folder + "/resumed/model.pt");
-  const Outcome without = engraft_in(folder, train + "resumed --resume");
-  CHECK(without.code == 3);
-  CHECK(without.err.find("resumed/model.pt: is missing, and the run finished") != std::string::npos);
-}
-
-TEST_CASE("a signal stops a run with its exit code", "[cli]") {
-  const std::string folder = example().path();
-  for (const auto& [name, code] : {std::pair<std::string, int>{"TERM", 75}, {"INT", 130}, {"HUP", 75}}) {
-    // The signal comes once the run has metrics to leave behind.
-    const std::string out = "stopped-" + name;
-    const std::string command = "cd '" + folder +
-                                "'; '" ENGRAFT_PROGRAM "' train --backbone ex/tiny.pt --data ex/pictures --out " + out +
-                                " --epochs 1000000 --quiet --device cpu 2>.err & for i in $(seq 600); do [ -f " + out +
-                                "/metrics.jsonl ] && break; sleep 0.1; done; kill -" + name + " $!; wait $!";
-    CHECK(WEXITSTATUS(std::system(command.c_str())) == code);
-    CHECK(io::read_file(folder + "/.err").find("stopped by a signal") != std::string::npos);
-    CHECK(engraft_in(folder, "train --backbone ex/tiny.pt --data ex/pictures --out stopped-" + name)
-              .err.find("holds a run that was not finished") != std::string::npos);
-  }
 }

@@ -155,7 +155,7 @@ TEST_CASE("one process at a time trains into a folder", "[module]") {
   bench.cut_off("run", "stage 1 epoch 2");
   {
     const store::FolderLock held(bench.folder / "run");
-    CHECK_THROWS_WITH(bench.go_on("run"), Catch::Contains("another process is training into it"));
+    CHECK_THROWS_WITH(bench.go_on("run"), Catch::Contains("another process writes it"));
     CHECK_THROWS_AS(bench.go_on("run"), UsageError);
     const store::FolderLock fresh(bench.folder / "fresh");
     bench.options.resume = false;

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "io/atomic_file.h"
+#include "io/file_facts.h"
 #include "support/support.h"
 
 using namespace engraft;
@@ -25,4 +26,28 @@ TEST_CASE("a digest does not depend on the pieces it is fed in", "[unit]") {
   pieces.add(bytes.substr(0, 1000));
   pieces.add(bytes.substr(1000));
   CHECK(whole.hex() == pieces.hex());
+}
+
+TEST_CASE("a digest of 128 bits goes to hex and back", "[unit]") {
+  io::Xxh128 digest;
+  digest.add("abc");
+  CHECK(io::to_hex(digest.value()) == digest.hex());
+  CHECK(io::digest_from_hex(digest.hex()) == digest.value());
+  CHECK(io::digest_of("abc") == digest.value());
+  const std::string hex = digest.hex();
+  for (const std::string& bad : {std::string(), hex.substr(1), hex + "0", "g" + hex.substr(1), "-" + hex.substr(1)})
+    CHECK_FALSE(io::digest_from_hex(bad));
+}
+
+TEST_CASE("a file is told by its size and time", "[unit]") {
+  test::TempFolder folder;
+  test::put_file(folder / "a", "12345");
+  const io::FileFacts facts = io::look_at_file(folder / "a");
+  CHECK(facts.bytes == 5);
+  CHECK(facts.modified_ns > 1'600'000'000'000'000'000);
+  CHECK(facts.looks_like(io::look_at_file(folder / "a")));
+  test::put_file(folder / "a", "123456");
+  CHECK_FALSE(facts.looks_like(io::look_at_file(folder / "a")));
+  CHECK(io::look_at_file(folder / "none").bytes == -1);
+  CHECK_FALSE(io::look_at_file(folder / "none").looks_like(io::look_at_file(folder / "none")));
 }

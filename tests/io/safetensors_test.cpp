@@ -1,6 +1,8 @@
 #include "io/safetensors.h"
 
 #include <catch2/catch.hpp>
+#include <cstring>
+#include <filesystem>
 
 #include "base/errors.h"
 #include "io/atomic_file.h"
@@ -49,4 +51,40 @@ TEST_CASE("what is no such file is told", "[unit]") {
   CHECK_THROWS_AS(io::read_safetensors(folder / "long"), DataError);
   CHECK_THROWS_WITH(io::read_safetensors(folder / "outside"), Catch::Contains("tensor 'a' is said to lie at 0 to 400"));
   CHECK_THROWS_AS(io::read_safetensors(folder / "none"), DataError);
+}
+
+TEST_CASE("a tensor written row by row is the tensor written at once", "[unit]") {
+  test::TempFolder folder;
+  const std::vector<uint16_t> values = {1, 2, 3, 4, 5, 6};
+  {
+    io::SafetensorsRowWriter writer(folder / "rows", "features", "BF16", 2, {1, 2});
+    writer.append(values.data(), 1);
+    writer.append(values.data() + 2, 2);
+    CHECK(writer.rows() == 3);
+    CHECK(writer.row_bytes() == 4);
+    CHECK(!std::filesystem::exists(folder / "rows"));
+    writer.commit();
+  }
+  const io::SafetensorsFile file = io::read_safetensors(folder / "rows");
+  REQUIRE(file.tensors.size() == 1);
+  CHECK(file.tensors[0].name == "features");
+  CHECK(file.tensors[0].dtype == "BF16");
+  CHECK(file.tensors[0].shape == std::vector<int64_t>{3, 1, 2});
+  CHECK(file.tensors[0].bytes == 12);
+  CHECK(file.tensors[0].offset % 8 == 0);
+  CHECK(std::memcmp(file.bytes.data() + file.tensors[0].offset, values.data(), 12) == 0);
+  const std::vector<io::TensorEntry> listed = io::list_safetensors(folder / "rows");
+  REQUIRE(listed.size() == 1);
+  CHECK(listed[0].offset == file.tensors[0].offset);
+  CHECK(listed[0].shape == file.tensors[0].shape);
+}
+
+TEST_CASE("a list of tensors is refused where the file is cut", "[unit]") {
+  test::TempFolder folder;
+  for (const std::string& bytes : {std::string(), std::string("1234567"), std::string("\x7f\0\0\0\0\0\0\0{}", 10)}) {
+    test::put_file(folder / "cut", bytes);
+    CHECK_THROWS_AS(io::list_safetensors(folder / "cut"), DataError);
+    CHECK_THROWS_AS(io::read_safetensors(folder / "cut"), DataError);
+  }
+  CHECK_THROWS_AS(io::list_safetensors(folder / "none"), DataError);
 }

@@ -1,5 +1,7 @@
 #include "store/feature_store.h"
 
+#include <ATen/ATen.h>
+
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <filesystem>
@@ -13,6 +15,7 @@
 #include "io/atomic_file.h"
 #include "io/csv.h"
 #include "io/npy.h"
+#include "store/feature_case.h"
 #include "store/out_folder.h"
 #include "support/support.h"
 
@@ -21,43 +24,29 @@ using store::FeatureStoreOptions;
 using store::FeatureStoreReader;
 using store::FeatureStoreWriter;
 using store::IndexRow;
+using test::add;
+using test::facts_of;
+using test::make_options;
+using test::names_in;
+using test::row_of;
 
 namespace fs = std::filesystem;
 
 namespace {
 
-FeatureStoreOptions make_options(const std::string& folder, int64_t shard_rows) {
-  FeatureStoreOptions options;
-  options.folder = folder;
-  options.shard_rows = shard_rows;
-  options.taps = {{"mixed_7", {2}}};
-  return options;
-}
-
 /// The store that src/store/FORMAT.md shows.
 void write_example(const std::string& folder) {
   FeatureStoreOptions options = make_options(folder, 2);
   options.slice_names = {"site"};
-  FeatureStoreWriter writer(options);
-  const std::vector<float> values = {0.5f, 1, 2, -3, 0.25f, 8};
-  writer.append({"val/ants/10.jpg", "ants", "val", {"Rome"}}, {&values[0]});
-  writer.append({"val/bees/\"b\",1.jpg", "bees", "val", {""}}, {&values[2]});
-  writer.skip("val/bees/torn.jpg", "premature end of JPEG data");
-  writer.append({"val/bees/7.jpg", "bees", "val", {"Oslo, harbour"}}, {&values[4]});
+  FeatureStoreWriter writer(options, R"({"backbone_sha256": "edcf…", "pool": "avg"})");
+  writer.append(
+      {row_of("val/ants/10.jpg", "ants", "val", {"Rome"}), row_of("val/bees/\"b\",1.jpg", "bees", "val", {""})},
+      {facts_of(5120), facts_of(48)}, {at::tensor({0.5F, 1.0F, 2.0F, -3.0F}).view({2, 2})});
+  writer.skip("val/bees/torn.jpg", "premature end of JPEG data", facts_of(7));
+  add(writer, row_of("val/bees/7.jpg", "bees", "val", {"Oslo, harbour"}), {at::tensor({0.25F, 8.0F})}, 9000);
   io::Json meta;
-  meta["backbone"] = {{"sha256", "edcf…"}};
-  meta["pool"] = "average";
-  meta["preprocessing"] = {{"digest", "77a0…"}};
   meta["data"] = {{"digest", "51c3…"}};
   writer.finish(meta);
-}
-
-/// Names of the files in `folder`, sorted.
-std::vector<std::string> names_in(const std::string& folder) {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename().string());
-  std::sort(names.begin(), names.end());
-  return names;
 }
 
 }  // namespace
@@ -66,13 +55,13 @@ TEST_CASE("a store is what FORMAT.md shows", "[golden]") {
   test::TempFolder folder;
   write_example(folder / "feats");
   const std::string format = io::read_file(ENGRAFT_SOURCE_DIR "/src/store/FORMAT.md");
-  for (const char* name : {"store.json", "index.csv", "skipped.csv"}) {
+  for (const char* name : {"store.json", "index.csv", "files.csv", "skipped.csv"}) {
     const std::string bytes = io::read_file(folder / "feats/" + name);
     INFO(name << ":\n" << bytes);
     CHECK(format.find(text::cat("\n", bytes, "```\n")) != std::string::npos);
   }
-  CHECK(names_in(folder / "feats") ==
-        std::vector<std::string>{"features-00000.npy", "features-00001.npy", "index.csv", "skipped.csv", "store.json"});
+  CHECK(names_in(folder / "feats") == std::vector<std::string>{"features-00000.npy", "features-00001.npy", "files.csv",
+                                                               "index.csv", "skipped.csv", "store.json"});
   const io::NpyArray shard = io::read_npy(folder / "feats/features-00001.npy");
   CHECK(shard.dtype == "<f4");
   CHECK(shard.shape == std::vector<int64_t>{1, 2});
@@ -91,10 +80,18 @@ TEST_CASE("what is written reads back, whatever the shards", "[unit]") {
     std::vector<float> second(kRows * 4);
     std::iota(first.begin(), first.end(), 0.5f);
     std::iota(second.begin(), second.end(), 1000.0f);
+    const at::Tensor all_first = at::tensor(first).view({kRows, 3}),
+                     all_second = at::tensor(second).view({kRows, 2, 1, 2});
     {
       FeatureStoreWriter writer(options);
-      for (int64_t row = 0; row < kRows; ++row) {
-        writer.append({text::cat("p\xFF\n", row), "l", "", {text::cat("s", row)}}, {&first[row * 3], &second[row * 4]});
+      constexpr int64_t kBatch = 4;
+      for (int64_t begin = 0; begin < kRows; begin += kBatch) {
+        const int64_t count = std::min(kBatch, kRows - begin);
+        std::vector<IndexRow> rows;
+        for (int64_t i = begin; i < begin + count; ++i)
+          rows.push_back(row_of(text::cat("p\xFF\n", i), "l", "", {text::cat("s", i)}));
+        writer.append(rows, std::vector<io::FileFacts>(rows.size()),
+                      {all_first.narrow(0, begin, count), all_second.narrow(0, begin, count)});
       }
       CHECK(writer.rows() == kRows);
       writer.finish(io::Json::object());
@@ -102,7 +99,7 @@ TEST_CASE("what is written reads back, whatever the shards", "[unit]") {
     CHECK(fs::exists(folder / "feats/features.a.b#2-00000.npy"));
     CHECK(!fs::exists(folder / "feats/skipped.csv"));
     const int64_t shards = (kRows + shard_rows - 1) / shard_rows;
-    CHECK(static_cast<int64_t>(names_in(folder / "feats").size()) == 2 * shards + 2);
+    CHECK(static_cast<int64_t>(names_in(folder / "feats").size()) == 2 * shards + 3);
     const FeatureStoreReader reader(folder / "feats");
     CHECK(reader.rows() == kRows);
     CHECK(reader.taps()[1].tap == "map");
@@ -171,14 +168,15 @@ TEST_CASE("a store that was not finished is none", "[unit]") {
   test::TempFolder folder;
   {
     FeatureStoreWriter writer(make_options(folder / "feats", 1));
-    const float row[2] = {};
-    writer.append({"a", "", "", {}}, {row});
-    writer.append({"b", "", "", {}}, {row});
+    for (const char* name : {"a", "b"}) add(writer, row_of(name), {at::zeros({2})});
   }
-  CHECK(names_in(folder / "feats") == std::vector<std::string>{"features-00000.npy", "features-00001.npy"});
+  CHECK(names_in(folder / "feats") == std::vector<std::string>{"features-00000.npy", "features-00001.npy",
+                                                               "unfinished-files.csv", "unfinished-index.csv",
+                                                               "unfinished-skipped.csv", "unfinished.json"});
   CHECK_THROWS_WITH(FeatureStoreReader(folder / "feats"),
                     Catch::Contains("feats: not a feature store, or one that was not finished"));
-  CHECK_THROWS_WITH(store::require_free_folder(folder / "feats"), Catch::Contains("feats: is not empty"));
+  CHECK_THROWS_WITH(store::require_free_folder(folder / "feats"),
+                    Catch::Contains("feats: holds a feature store that was not finished (embed --resume goes on)"));
 }
 
 TEST_CASE("options that make no store are refused", "[unit]") {
@@ -212,9 +210,10 @@ TEST_CASE("options that make no store are refused", "[unit]") {
 TEST_CASE("rows and keys that do not fit are our own faults", "[unit]") {
   test::TempFolder folder;
   FeatureStoreWriter writer(make_options(folder / "feats", 4));
-  const float row[2] = {};
-  CHECK_THROWS_AS(writer.append({"a", "", "", {}}, {row, row}), std::invalid_argument);
-  CHECK_THROWS_AS(writer.append({"a", "", "", {"slice"}}, {row}), std::invalid_argument);
+  const at::Tensor row = at::zeros({2});
+  CHECK_THROWS_AS(add(writer, row_of("a"), {row, row}), std::invalid_argument);
+  CHECK_THROWS_AS(add(writer, row_of("a"), {at::zeros({3})}), std::invalid_argument);
+  CHECK_THROWS_AS(add(writer, row_of("a", "", "", {"slice"}), {row}), std::invalid_argument);
   CHECK(writer.rows() == 0);
   io::Json meta;
   meta["rows"] = 7;
@@ -236,10 +235,12 @@ TEST_CASE("a damaged store names what is wrong", "[unit]") {
     };
   };
   const std::vector<Case> cases = {
-      {"version", replace("store.json", "\"version\": 1", "\"version\": 2"), "store.json: version 2; expected 1"},
+      {"version", replace("store.json", "\"version\": 2", "\"version\": 1"), "store.json: version 1; expected 2"},
       {"format", replace("store.json", "feature store", "thing"),
        "store.json: format 'engraft thing'; expected 'engraft feature store'"},
-      {"type", replace("store.json", "float32", "float16"), "store.json: dtype 'float16'; expected 'float32'"},
+      {"type", replace("store.json", "float32", "float16"), "features-00000.npy: holds <f4; the store says <f2"},
+      {"no type", replace("store.json", "float32", "float8"),
+       "store.json: dtype: must be float32, float16 or bfloat16, not 'float8'"},
       {"no key", replace("store.json", "\"taps\"", "\"tips\""), "store.json: no 'taps'"},
       {"wrong kind", replace("store.json", "\"rows\": 3", "\"rows\": \"3\""),
        "store.json: 'rows' is \"3\"; expected a number of 0 or more"},
@@ -250,16 +251,16 @@ TEST_CASE("a damaged store names what is wrong", "[unit]") {
        replace("store.json", "\"row_shape\": [\n        2\n", "\"row_shape\": [\n 9000000000,9000000000\n"),
        "row_shape [9000000000, 9000000000] is too large"},
       {"another shape", replace("store.json", "\"row_shape\": [\n        2\n", "\"row_shape\": [\n        3\n"),
-       "features-00000.npy: holds <f4 [2, 2]; store.json says <f4 [2, 3]"},
+       "features-00000.npy: holds [2, 2]; the store says [2, 3]"},
       {"a shard is gone", [](const std::string& folder) { fs::remove(folder + "/features-00001.npy"); },
        "features-00001.npy: No such file or directory"},
       {"a shard is cut", [](const std::string& folder) { fs::resize_file(folder + "/features-00001.npy", 130); },
        "features-00001.npy: <f4 [1, 2] needs 8 bytes of data; found 2"},
-      {"the index is short", replace("index.csv", "2,val/bees/7.jpg,bees,val,\"Oslo, harbour\"\n", ""),
-       "index.csv: 2 rows; store.json says 3"},
-      {"the index is out of order", replace("index.csv", "1,\"val", "5,\"val"), "index.csv:3: row '5'; expected 1"},
-      {"the index lacks a column", replace("index.csv", "split,site", "site,split"),
-       "index.csv: columns row,image_path,label,site,split; expected row,image_path,label,split,site"},
+      {"the index is short", replace("index.csv", "2,val/bees/7.jpg,bees,val,0,0,,\"Oslo, harbour\"\n", ""),
+       "index.csv: 2 rows; the store has 3"},
+      {"the index is out of order", replace("index.csv", "1,\"val", "5,\"val"), "index.csv:3: '5'; expected row 1"},
+      {"the index lacks a column", replace("index.csv", "view,generation", "generation,view"),
+       "index.csv: columns row,image_path,label,split,generation,view,superseded,site; expected row,image_path"},
   };
   for (const Case& c : cases) {
     INFO(c.what);
@@ -282,4 +283,29 @@ TEST_CASE("a changed byte of a shard is found by verify", "[unit]") {
   io::write_file(folder / "feats/features-00001.npy", bytes);
   const FeatureStoreReader reader(folder / "feats");
   CHECK_THROWS_WITH(reader.verify(), Catch::Contains("features-00001.npy: its data have the digest"));
+}
+
+TEST_CASE("rows are kept in the type that is asked for", "[unit]") {
+  const at::Tensor values = at::tensor({1.0F, 3.14159F, -65000.0F, 1e-5F}).view({2, 2});
+  for (const store::FeatureType type :
+       {store::FeatureType::kFloat32, store::FeatureType::kFloat16, store::FeatureType::kBfloat16}) {
+    INFO(store::to_text(type));
+    test::TempFolder folder;
+    FeatureStoreOptions options = make_options(folder / "feats", 1);
+    options.type = type;
+    {
+      FeatureStoreWriter writer(options);
+      writer.append({row_of("a"), row_of("b")}, std::vector<io::FileFacts>(2), {values});
+      if (type == store::FeatureType::kFloat16)
+        CHECK_THROWS_WITH(add(writer, row_of("c"), {at::tensor({0.0F, 1e6F})}),
+                          Catch::Contains("c: gives 1e+06, beyond float16's 65504; use bfloat16 or float32"));
+      writer.finish(io::Json::object());
+    }
+    const FeatureStoreReader reader(folder / "feats");
+    reader.verify();
+    const at::Tensor expected = values.to(store::scalar_type(type)).to(at::kFloat).flatten();
+    CHECK(at::equal(at::tensor(reader.read_all("mixed_7")), expected));
+    const bool is_bf16 = type == store::FeatureType::kBfloat16;
+    CHECK(fs::exists(folder / (is_bf16 ? "feats/features-00001.safetensors" : "feats/features-00001.npy")));
+  }
 }

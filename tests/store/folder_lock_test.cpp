@@ -18,7 +18,7 @@ TEST_CASE("one holds a folder, the next is refused, and the lock leaves nothing 
     const store::FolderLock held(run);
     CHECK(fs::exists(run + "/run.lock"));
     CHECK_THROWS_WITH(store::FolderLock(run), run +
-                                                  ": another process is training into it; wait until it ends, or "
+                                                  ": another process writes it; wait until it ends, or "
                                                   "give --out another");
     CHECK_THROWS_AS(store::FolderLock(run), UsageError);
     const store::FolderLock other(folder / "other");

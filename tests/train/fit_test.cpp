@@ -264,8 +264,8 @@ TEST_CASE("a loss that is not finite stops the training and says where", "[unit]
 TEST_CASE("a validation that is not finite stops the training before anything is told of it", "[unit]") {
   struct BlindInValidation : Perceptron {
     explicit BlindInValidation(float at) : Perceptron(2), value(at) {}
-    at::Tensor forward(const at::Tensor& x) override {
-      return training ? Perceptron::forward(x) : Perceptron::forward(x) * 0 + value;
+    at::Tensor outputs(const at::Tensor& x) override {
+      return training ? Perceptron::outputs(x) : Perceptron::outputs(x) * 0 + value;
     }
     float value;
   };
@@ -295,7 +295,7 @@ TEST_CASE("a checkpoint is never of weights that are not finite", "[unit]") {
   } kept;
   struct Steep : Perceptron {
     Steep() : Perceptron(2) {}
-    at::Tensor forward(const at::Tensor& x) override { return Perceptron::forward(x) * 1000; }
+    at::Tensor outputs(const at::Tensor& x) override { return Perceptron::outputs(x) * 1000; }
   } net;
   Rows train = xor_rows(1), val = xor_rows(9);
   train::FitOptions options = xor_options("sgd", 3e38);  // a finite loss, and weights beyond float's range after it

@@ -28,7 +28,7 @@ class Perceptron : public train::Trainee {
     parameters_ = {{"w1", draw({16, 2})}, {"b1", draw({16})}, {"w2", draw({outputs, 16})}, {"b2", draw({outputs})}};
     statistic_ = at::zeros({2});
   }
-  at::Tensor forward(const at::Tensor& x) override {
+  at::Tensor outputs(const at::Tensor& x) override {
     if (training) statistic_.mul_(0.9).add_(x.mean(0), 0.1);
     at::Tensor h = at::tanh(at::linear(x, parameters_[0].value, parameters_[1].value));
     h = at::dropout(h, dropout_, training);

@@ -19,7 +19,7 @@ class Regression : public train::Trainee {
   Regression()
       : parameters_{{"w", small::tensor_of(goldens::kWeight, {3, 2}).set_requires_grad(true)},
                     {"b", small::tensor_of(goldens::kBias, {3}).set_requires_grad(true)}} {}
-  at::Tensor forward(const at::Tensor& x) override { return at::linear(x, parameters_[0].value, parameters_[1].value); }
+  at::Tensor outputs(const at::Tensor& x) override { return at::linear(x, parameters_[0].value, parameters_[1].value); }
   void set_training(bool) override {}
   std::vector<tensor::NamedTensor> parameters() override { return parameters_; }
   std::vector<tensor::NamedTensor> state() override { return parameters_; }
@@ -98,9 +98,9 @@ TEST_CASE("an update of more batches than can be counted takes all rows", "[unit
 TEST_CASE("a gradient of no finite length is an error where it is clipped", "[unit]") {
   struct Steep : Regression {
     /// The root of nothing, whose slope is infinite, is added to the first logit.
-    at::Tensor forward(const at::Tensor& x) override {
+    at::Tensor outputs(const at::Tensor& x) override {
       const at::Tensor weight = parameters()[0].value;
-      return Regression::forward(x) + at::sqrt(weight - weight.detach()).sum() * at::tensor({1.0F, 0.0F, 0.0F});
+      return Regression::outputs(x) + at::sqrt(weight - weight.detach()).sum() * at::tensor({1.0F, 0.0F, 0.0F});
     }
   } net;
   Rows train = regression_rows(), val = regression_rows();

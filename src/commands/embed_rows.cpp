@@ -1,0 +1,143 @@
+#include "commands/embed_rows.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <string_view>
+#include <unordered_set>
+
+#include "base/errors.h"
+#include "base/stop.h"
+#include "io/atomic_file.h"
+
+namespace engraft::commands {
+
+namespace {
+
+/// Whether the file holds what it held, by its content.
+bool holds_the_same(const std::string& path, const io::FileFacts& before) {
+  try {
+    return io::digest_of(io::read_regular_file(path)) == before.digest;
+  } catch (const DataError&) {
+    return false;
+  }
+}
+
+bool can_be_read(const std::string& path) {
+  try {
+    io::read_regular_file(path);
+    return true;
+  } catch (const DataError&) {
+    return false;
+  }
+}
+
+bool is_same(const std::string& path, const io::FileFacts& before, bool verify) {
+  if (before.bytes < 0) return !can_be_read(path);  // nor could it then
+  const io::FileFacts now = io::look_at_file(path);
+  if (!verify && now.looks_like(before)) return true;
+  return now.bytes >= 0 && now.bytes == before.bytes && holds_the_same(path, before);
+}
+
+}  // namespace
+
+Missing missing_of(const data::Listing& listing, const std::vector<store::PictureFile>& known, bool verify) {
+  std::unordered_map<std::string_view, const io::FileFacts*> facts;
+  for (const store::PictureFile& file : known) facts.emplace(file.image_path, &file.facts);
+  Missing missing;
+  for (size_t i = 0; i < listing.samples.size(); ++i) {
+    const data::Sample& sample = listing.samples[i];
+    const auto before = facts.find(sample.image_path);
+    if (before == facts.end()) {
+      ++missing.added;
+    } else {
+      throw_if_stopped("looking for what is new");
+      if (is_same(sample.file, *before->second, verify)) continue;
+      ++missing.changed;
+    }
+    missing.rows.push_back(static_cast<int64_t>(i));
+  }
+  std::unordered_set<std::string_view> listed;
+  for (const data::Sample& sample : listing.samples) listed.insert(sample.image_path);
+  missing.gone = std::count_if(known.begin(), known.end(),
+                               [&](const store::PictureFile& file) { return listed.count(file.image_path) == 0; });
+  return missing;
+}
+
+std::vector<int64_t> items_to_store(const data::Listing& listing, const std::vector<int64_t>& rows,
+                                    const finetune::Views& views) {
+  std::vector<int64_t> items;
+  for (const int64_t row : rows) {
+    const std::string& split = listing.samples[static_cast<size_t>(row)].split;
+    const bool has_views = views.is_random() && (split.empty() || split == "train");
+    for (int64_t view = 0; view < (has_views ? views.count : 1); ++view)
+      items.push_back(has_views ? views.item(row, view) : row);
+  }
+  return items;
+}
+
+store::IndexRow index_row_of(const data::Sample& sample) {
+  store::IndexRow row;
+  row.image_path = sample.image_path;
+  row.label = sample.label_name;
+  row.split = sample.split;
+  row.slices = sample.slices;
+  return row;
+}
+
+StoreFeeder::StoreFeeder(store::FeatureStoreWriter& writer, const data::Listing& listing, const finetune::Views& views,
+                         const std::vector<io::FileFacts>& facts, model::Pool pool)
+    : writer_(writer), listing_(listing), views_(views), facts_(facts), pool_(pool) {}
+
+void StoreFeeder::expect(const std::vector<int64_t>& items, int64_t first, int64_t done) {
+  items_ = items;
+  next_ = static_cast<size_t>(first);
+  done_ = static_cast<size_t>(done);
+}
+
+void StoreFeeder::take_bad(const finetune::BadPicture& bad) { reasons_[bad.item] = bad.reason; }
+
+void StoreFeeder::take(const std::vector<int64_t>& good, const std::vector<at::Tensor>& outputs) {
+  std::vector<at::Tensor> pooled;
+  for (const at::Tensor& output : outputs) pooled.push_back(model::pooled(output, pool_));
+  std::vector<store::IndexRow> rows;
+  std::vector<io::FileFacts> facts;
+  const auto flush = [&](int64_t end) {  // of what was gathered, in the batch
+    if (rows.empty()) return;
+    const auto count = static_cast<int64_t>(rows.size());
+    std::vector<at::Tensor> parts;
+    for (const at::Tensor& tensor : pooled) parts.push_back(tensor.narrow(0, end - count, count));
+    writer_.append(rows, facts, parts);
+    rows.clear();
+    facts.clear();
+  };
+  for (size_t i = 0; i < good.size(); ++i) {
+    if (items_[next_] != good[i]) {
+      flush(static_cast<int64_t>(i));
+      skip_until(good[i]);
+    }
+    if (next_++ < done_) continue;
+    rows.push_back(index_row(good[i]));
+    facts.push_back(facts_[static_cast<size_t>(views_.row_of(good[i]))]);
+  }
+  flush(static_cast<int64_t>(good.size()));
+}
+
+void StoreFeeder::skip_until(int64_t item) {
+  for (; next_ < items_.size() && items_[next_] != item; ++next_) {
+    if (next_ < done_) continue;
+    const auto row = static_cast<size_t>(views_.row_of(items_[next_]));
+    writer_.skip(listing_.samples[row].image_path, reasons_.at(items_[next_]), facts_[row]);
+    reasons_.erase(items_[next_]);
+  }
+}
+
+void StoreFeeder::finish() { skip_until(-1); }
+
+store::IndexRow StoreFeeder::index_row(int64_t item) const {
+  store::IndexRow row = index_row_of(listing_.samples[static_cast<size_t>(views_.row_of(item))]);
+  row.view = views_.listing_rows > 0 ? item / views_.listing_rows : 0;
+  return row;
+}
+
+}  // namespace engraft::commands
