@@ -46,6 +46,22 @@ uint32_t RandomStream::next_u32() {
   return block_[static_cast<size_t>(used_++)];
 }
 
+void RandomStream::skip(uint64_t draws) {
+  const auto left = static_cast<uint64_t>(4 - used_);
+  if (draws <= left) {
+    used_ += static_cast<int>(draws);
+    return;
+  }
+  draws -= left;
+  const uint64_t blocks = draws / 4, low = counter_[0] + (blocks & 0xFFFFFFFF);
+  counter_[0] = static_cast<uint32_t>(low);
+  counter_[1] += static_cast<uint32_t>(blocks >> 32) + static_cast<uint32_t>(low >> 32);
+  used_ = 4;
+  if (draws % 4 == 0) return;
+  refill();
+  used_ = static_cast<int>(draws % 4);
+}
+
 uint64_t RandomStream::next_u64() {
   const uint64_t low = next_u32();
   return low | (static_cast<uint64_t>(next_u32()) << 32);

@@ -24,6 +24,8 @@ class RandomStream {
   double uniform(double low, double high) { return low + (high - low) * uniform(); }
   /// Uniform integer in [0, n), without bias; n > 0.
   uint64_t below(uint64_t n);
+  /// Passes over as many draws of next_u32() (uniform() makes two of them), in no time whatever their number.
+  void skip(uint64_t draws);
   /// Standard normal by Box and Muller.
   double normal();
 

@@ -83,6 +83,12 @@ SharedPicture decode_picture(const std::string& bytes, const image::Preprocessin
   return std::make_shared<const image::Picture>(image::decode(image::ByteSpan(bytes), options).picture);
 }
 
+SharedPicture squared(const image::Picture& picture, const image::Preprocessing& preprocessing) {
+  auto square = std::make_shared<image::Picture>(preprocessing.size_px, preprocessing.size_px);
+  image::preprocess(picture, preprocessing, square->pixels.data());
+  return square;
+}
+
 size_t cores() { return std::max(1U, std::thread::hardware_concurrency()); }
 
 }  // namespace
@@ -97,12 +103,24 @@ data::LoadFunction picture_loader(const data::Listing& listing, const image::Pre
     };
   }
   const auto decoded = std::make_shared<DecodedPictures>(views.count > 1 ? cores() + 1 : 0);
-  return [files, preprocessing, views, decoded](int64_t item, uint8_t* out) {
+  const bool is_of_square = image::is_of_square(views.augmentation);
+  return [files, preprocessing, views, decoded, is_of_square](int64_t item, uint8_t* out) {
     const int64_t row = views.row_of(item);
-    const SharedPicture picture = decoded->get(row, [&] { return decode_picture(files.read(row), preprocessing); });
-    if (item == row) return image::preprocess(*picture, preprocessing, out);
+    const SharedPicture picture = decoded->get(row, [&] {
+      SharedPicture whole = decode_picture(files.read(row), preprocessing);
+      return is_of_square ? squared(*whole, preprocessing) : whole;
+    });
+    if (item == row) {
+      const SharedPicture square = is_of_square ? picture : squared(*picture, preprocessing);
+      std::copy(square->pixels.begin(), square->pixels.end(), out);
+      return;
+    }
     RandomStream stream = views.stream(item);
-    image::augment(*picture, preprocessing, views.augmentation, stream, out);
+    if (is_of_square) {
+      image::augment_square(*picture, preprocessing, views.augmentation, stream, out);
+    } else {
+      image::augment(*picture, preprocessing, views.augmentation, stream, out);
+    }
   };
 }
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "image/augment_colour.h"
 #include "image/augment_view.h"
@@ -82,6 +83,11 @@ void apply_view(const Picture& picture, const Preprocessing& preprocessing, cons
     square = Picture(size, size);
     preprocess(picture, preprocessing, square.pixels.data());
   }
+  apply_view_of_square(std::move(square), preprocessing, view, out);
+}
+
+void apply_view_of_square(Picture square, const Preprocessing& preprocessing, const View& view, uint8_t* out) {
+  const int size = preprocessing.size_px;
   if (view.warp) square = warped(square, map_of(*view.warp, size));
   if (view.mirrored) mirror(square);
   if (view.trivial) apply_trivial(square, *view.trivial);
@@ -94,6 +100,12 @@ void augment(const Picture& picture, const Preprocessing& preprocessing, const A
              RandomStream& stream, uint8_t* out) {
   const View view = draw_view(augmentation, picture.width_px, picture.height_px, preprocessing.size_px, stream);
   apply_view(picture, preprocessing, view, out);
+}
+
+void augment_square(const Picture& square, const Preprocessing& preprocessing, const Augmentation& augmentation,
+                    RandomStream& stream, uint8_t* out) {
+  const int size = preprocessing.size_px;
+  apply_view_of_square(square, preprocessing, draw_view(augmentation, size, size, size, stream), out);
 }
 
 }  // namespace engraft::image

@@ -53,4 +53,11 @@ bool is_random(const Augmentation& augmentation);
 void augment(const Picture& picture, const Preprocessing& preprocessing, const Augmentation& augmentation,
              RandomStream& stream, uint8_t* out);
 
+/// Whether views are made of the square that preprocess() gives; else, with a random crop, of the picture itself.
+bool is_of_square(const Augmentation& augmentation);
+
+/// augment() of the picture that preprocess() made `square` of, where is_of_square(): one resize for all its views.
+void augment_square(const Picture& square, const Preprocessing& preprocessing, const Augmentation& augmentation,
+                    RandomStream& stream, uint8_t* out);
+
 }  // namespace engraft::image

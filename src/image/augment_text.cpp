@@ -158,4 +158,6 @@ bool is_random(const Augmentation& a) {
   return a != nothing;
 }
 
+bool is_of_square(const Augmentation& a) { return a.crop_least == 0; }
+
 }  // namespace engraft::image

@@ -95,4 +95,7 @@ View draw_view(const Augmentation& augmentation, int width_px, int height_px, in
 /// `preprocessing` must be valid, boxes inside, zooms above 0.
 void apply_view(const Picture& picture, const Preprocessing& preprocessing, const View& view, uint8_t* out);
 
+/// The same without view.crop, of what preprocess() makes of the picture.
+void apply_view_of_square(Picture square, const Preprocessing& preprocessing, const View& view, uint8_t* out);
+
 }  // namespace engraft::image

@@ -10,6 +10,7 @@
 #include "base/random.h"
 #include "base/text.h"
 #include "model/wide_linear.h"
+#include "tensor/blocks.h"
 
 namespace engraft::model {
 
@@ -63,7 +64,15 @@ HeadLayer parse_part(const std::string& part, const std::string& spec) {
 at::Tensor uniform_tensor(std::vector<int64_t> sizes, double bound, RandomStream& stream) {
   at::Tensor out = at::empty(sizes, at::kFloat);
   float* values = out.mutable_data_ptr<float>();
-  for (int64_t i = 0; i < out.numel(); ++i) values[i] = static_cast<float>(stream.uniform(-bound, bound));
+  constexpr int64_t kBlock = 1 << 16;
+  constexpr int64_t kDraws = 2;  // of a uniform number
+  tensor::for_blocks(out.numel(), kBlock, [&](const tensor::Block& block) {
+    RandomStream part = stream;
+    part.skip(static_cast<uint64_t>(kDraws * block.first));
+    for (int64_t i = block.first; i < block.first + block.count; ++i)
+      values[i] = static_cast<float>(part.uniform(-bound, bound));
+  });
+  stream.skip(static_cast<uint64_t>(kDraws * out.numel()));
   return out;
 }
 

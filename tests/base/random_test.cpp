@@ -45,3 +45,21 @@ TEST_CASE("below is even over its range", "[unit]") {
   for (int i = 0; i < 70000; ++i) ++counts[stream.below(7)];
   for (const int count : counts) CHECK(std::abs(count - 10000) < 5 * 93);  // 93 = sqrt(70000 · 1/7 · 6/7)
 }
+
+TEST_CASE("draws that are skipped are those that are not made", "[unit]") {
+  for (const uint64_t before : {0, 1, 3, 4, 5}) {
+    for (const uint64_t skipped : {0, 1, 2, 3, 4, 7, 8, 1001}) {
+      INFO(before << " draws, then " << skipped << " skipped");
+      RandomStream drawn(7, {1}), skips(7, {1});
+      for (uint64_t i = 0; i < before; ++i) CHECK(drawn.next_u32() == skips.next_u32());
+      for (uint64_t i = 0; i < skipped; ++i) drawn.next_u32();
+      skips.skip(skipped);
+      for (int i = 0; i < 9; ++i) CHECK(drawn.next_u32() == skips.next_u32());
+    }
+  }
+  RandomStream once(7, {1}), twice(7, {1});  // across the counter's words
+  once.skip((uint64_t{1} << 36) + 6);
+  twice.skip((uint64_t{1} << 34) - 3);
+  twice.skip((uint64_t{1} << 36) - (uint64_t{1} << 34) + 9);
+  CHECK(once.next_u64() == twice.next_u64());
+}

@@ -146,6 +146,27 @@ TEST_CASE("a view is a function of seed and key alone", "[unit]") {
   }
 }
 
+TEST_CASE("a view of the square is the view of the picture", "[unit]") {
+  CHECK_FALSE(image::is_of_square(parse_augmentation("standard")));
+  for (const char* list : {"practicum", "flip,trivial,jitter,erase"}) {
+    for (const char* text : {"40:squash:bilinear", "40:short:bilinear"}) {
+      INFO(list << " " << text);
+      const Augmentation augmentation = parse_augmentation(list);
+      CHECK(image::is_of_square(augmentation));
+      const image::Preprocessing preprocessing = test::preprocessing_of(text);
+      const Picture picture = made(73, 51);
+      Picture square(40, 40), whole(40, 40), of_square(40, 40);
+      image::preprocess(picture, preprocessing, square.pixels.data());
+      for (uint64_t view = 0; view < 20; ++view) {
+        RandomStream one(3, {view}), other(3, {view});
+        image::augment(picture, preprocessing, augmentation, one, whole.pixels.data());
+        image::augment_square(square, preprocessing, augmentation, other, of_square.pixels.data());
+        CHECK(whole.pixels == of_square.pixels);
+      }
+    }
+  }
+}
+
 TEST_CASE("threads that make views at the same time make the same ones", "[unit]") {
   const Picture picture = made(80, 60);
   const std::string list = "practicum,crop,trivial,jitter=0.4:0.4:0.4:0.1,erase=1";
