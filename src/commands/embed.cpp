@@ -3,21 +3,20 @@
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <numeric>
 #include <unordered_map>
 #include <unordered_set>
 
+#include "base/stop.h"
 #include "base/text.h"
 #include "commands/commands.h"
+#include "commands/embed_network.h"
 #include "commands/embed_rows.h"
 #include "data/digest.h"
 #include "finetune/engine_choice.h"
 #include "finetune/forward_pass.h"
 #include "finetune/precision.h"
-#include "graph/surgery.h"
 #include "model/backbone.h"
 #include "model/compose.h"
-#include "model/preprocessing_source.h"
 #include "options/schema.h"
 #include "store/feature_files.h"
 #include "store/feature_index.h"
@@ -48,18 +47,6 @@ io::Json given_json(const EmbedOptions& options) {
        {"backbone", "data", "out", "shard_rows", "trust", "threads", "device", "batch", "val_fraction"})
     given.erase(other);
   return given;
-}
-
-finetune::Views views_of(const EmbedOptions& options, const data::Listing& listing) {
-  constexpr int64_t kDefaultViews = 8;
-  finetune::Views views;
-  views.augmentation = image::parse_augmentation(options.augment);
-  views.seed = static_cast<uint64_t>(options.seed);
-  views.listing_rows = static_cast<int64_t>(listing.samples.size());
-  if (views.is_random()) views.count = options.views.value_or(kDefaultViews);
-  if (!views.is_random() && options.views.value_or(1) > 1)
-    throw UsageError(text::cat("--views ", *options.views, ": without --augment all views of a picture are the same"));
-  return views;
 }
 
 /// Whether labels, splits and slices of all rows that hold are the listing's.
@@ -132,123 +119,11 @@ std::optional<Outcome> up_to_date(const EmbedOptions& options, const data::Listi
   return outcome;
 }
 
-/// The network up to its taps, and what they give.
-struct Network {
-  model::Backbone backbone;
-  std::vector<std::string> taps;
-  torch::jit::Module body;
-  std::vector<store::TapShape> shapes;
-};
-
-Network load_network(const EmbedOptions& options, model::Pool pool, Reporter& reporter) {
-  Network network{model::load_backbone({options.backbone, options.compute.trust, options.preprocessing}), {}, {}, {}};
-  network.taps = model::resolve_taps(network.backbone, options.tap);
-  network.body = graph::extract(network.backbone.module, network.taps);
-  const std::vector<at::Tensor> outputs = engine::run_grey(network.body, "forward", network.backbone.preprocessing);
-  reporter.note("pictures: " + network.backbone.preprocessing_source);
-  for (size_t t = 0; t < network.taps.size(); ++t) {
-    const std::vector<int64_t> sizes = model::pooled(outputs[t], pool).sizes().vec();
-    network.shapes.push_back({network.taps[t], std::vector<int64_t>(sizes.begin() + 1, sizes.end())});
-    reporter.note("tap " + network.taps[t] + ": " + text::shape(network.shapes.back().row_shape) + " a picture");
-  }
-  return network;
-}
-
-/// The batch that the store was begun with, or that of a new one: rows may depend on it.
-int64_t batch_of(const EmbedOptions& options, const data::Listing& listing, const Network& network,
-                 Reporter& reporter) {
-  const int64_t wanted = finetune::batch_shape(options.data.batch, listing, network.backbone.preprocessing);
-  const auto computed = store::recorded_computed(options.out);
-  const int64_t recorded = computed ? io::parse_json(*computed, options.out).value("batch", wanted) : wanted;
-  if (recorded != wanted) reporter.note(text::cat("batch: ", recorded, " pictures, as the store was begun"));
-  return recorded;
-}
-
-/// All that decides what a row holds.
-std::string computed_text(const EmbedOptions& options, const data::Listing& listing, const Network& network,
-                          const engine::Engine& engine, const finetune::Views& views) {
-  const engine::EngineOptions& used = engine.options();
-  io::Json computed = {{"backbone_sha256", network.backbone.sha256},
-                       {"taps", network.taps},
-                       {"pool", options.pool},
-                       {"dtype", options.dtype},
-                       {"slices", listing.slice_names},
-                       {"preprocessing", model::to_json(network.backbone.preprocessing)},
-                       {"precision", tensor::to_text(used.precision)},
-                       {"engine", engine.name()},
-                       {"batch", used.batch_size},
-                       {"platform", tensor::platform_text()},
-                       {"device", used.device.str()}};
-  if (views.is_random())
-    computed["views"] = {
-        {"augmentation", image::to_text(views.augmentation)}, {"count", views.count}, {"seed", views.seed}};
-  return io::json_line(computed);
-}
-
-/// What a generation will hold, item by item.
-std::string plan_text(const EmbedOptions& options, const data::Listing& listing, const finetune::Views& views,
-                      const std::vector<int64_t>& items) {
-  io::Xxh128 digest;
-  for (const int64_t item : items) {
-    store::IndexRow row = index_row_of(listing.samples[static_cast<size_t>(views.row_of(item))]);
-    row.view = item;
-    digest.add(store::index_line(0, row));
-  }
-  return io::json_line(io::Json{{"shard_rows", options.shard_rows}, {"pictures", digest.hex()}});
-}
-
-/// Those of earlier generations.
-std::vector<store::PictureFile> files_before(const std::vector<store::PictureFile>& files, int64_t generation) {
-  std::vector<store::PictureFile> before;
-  std::copy_if(files.begin(), files.end(), std::back_inserter(before),
-               [&](const store::PictureFile& file) { return file.generation < generation; });
-  return store::newest_files(before);
-}
-
-/// What is known of each sample's file; nothing of those that are still to be read.
-std::vector<io::FileFacts> facts_of(const data::Listing& listing, const std::vector<store::PictureFile>& files,
-                                    const std::vector<int64_t>& to_read, int64_t generation) {
-  std::unordered_map<std::string, const store::PictureFile*> known;
-  for (const store::PictureFile& file : files) known[file.image_path] = &file;
-  const auto line_of = [&](size_t row) {
-    const auto found = known.find(listing.samples[row].image_path);
-    return found == known.end() ? nullptr : found->second;
-  };
-  std::vector<io::FileFacts> facts(listing.samples.size());
-  for (size_t row = 0; row < facts.size(); ++row) {
-    if (const store::PictureFile* line = line_of(row)) facts[row] = line->facts;
-  }
-  for (const int64_t row : to_read) {
-    const store::PictureFile* line = line_of(static_cast<size_t>(row));
-    if (line != nullptr && line->generation < generation) facts[static_cast<size_t>(row)] = {};
-  }
-  return facts;
-}
-
 void tell_missing(const Missing& missing, const store::FeatureStoreWriter& writer, int64_t items, Reporter& reporter) {
   if (writer.generation() > 0)
     reporter.note(text::cat("new: ", text::count_of(missing.added, "picture"), ", changed: ", missing.changed,
                             missing.gone > 0 ? text::cat(", in the store and not in the data: ", missing.gone) : ""));
   if (writer.done() > 0) reporter.note(text::cat("resumed: ", writer.done(), " of ", items, " are done"));
-}
-
-struct ChosenEngine {
-  finetune::PrecisionChoice precision;
-  std::unique_ptr<engine::Engine> engine;
-};
-
-ChosenEngine choose(const EmbedOptions& options, const data::Listing& listing, const Network& network,
-                    const c10::Device& device, Reporter& reporter) {
-  std::vector<int64_t> rows(listing.samples.size());
-  std::iota(rows.begin(), rows.end(), 0);
-  engine::EngineOptions wanted{network.backbone.preprocessing, batch_of(options, listing, network, reporter), device};
-  ChosenEngine chosen;
-  chosen.precision = finetune::choose_precision(
-      options.compute.precision, {network.body, listing, rows, wanted, options.compute.loader_threads}, reporter);
-  wanted.precision = chosen.precision.precision;
-  wanted.is_frozen = true;
-  chosen.engine = finetune::choose_engine(options.compute.engine, network.body, wanted, reporter);
-  return chosen;
 }
 
 void tell_bad(const std::vector<finetune::BadPicture>& bad, Reporter& reporter) {
@@ -263,19 +138,23 @@ void add_missing(const EmbedOptions& options, const data::Listing& listing, cons
                  const finetune::Views& views, engine::Engine& engine, store::FeatureStoreWriter& writer,
                  std::vector<io::FileFacts>& facts, Reporter& reporter) {
   const std::vector<int64_t> items = items_to_store(listing, missing.rows, views);
-  writer.set_plan(plan_text(options, listing, views, items));
+  writer.set_plan(plan_text(options.shard_rows, listing, views, items));
   tell_missing(missing, writer, static_cast<int64_t>(items.size()), reporter);
   const int64_t batch = engine.options().batch_size, first = writer.done() / batch * batch;
-  StoreFeeder feeder(writer, listing, views, facts, model::pool_from_text(options.pool));
-  feeder.expect(items, first, writer.done());
+  StoreFeeder feeder(writer, listing, views, facts, model::pool_from_text(options.pool), items, first);
   finetune::PassOptions pass{options.compute.loader_threads, "embedding", views, &facts, {}};
   pass.on_bad = [&](const finetune::BadPicture& bad) { feeder.take_bad(bad); };
-  const auto bad = finetune::forward_pass(
-      listing, {items.begin() + first, items.end()}, engine, pass,
-      [&](const std::vector<int64_t>& good, const std::vector<at::Tensor>& outputs) { feeder.take(good, outputs); },
-      reporter);
+  const auto take = [&](const std::vector<int64_t>& good, const std::vector<at::Tensor>& outputs) {
+    feeder.take(good, outputs);
+  };
+  try {
+    tell_bad(finetune::forward_pass(listing, {items.begin() + first, items.end()}, engine, pass, take, reporter),
+             reporter);
+  } catch (const Stopped& stopped) {
+    throw Stopped(stopped.code(),
+                  std::string(stopped.what()) + "; the same command with --resume goes on behind the last whole shard");
+  }
   feeder.finish();
-  tell_bad(bad, reporter);
 }
 
 /// Pictures that are in the store under other labels by now.
@@ -316,7 +195,8 @@ ExitCode run(const EmbedOptions& options, Session& session) {
   const data::Listing listing = data::list_data(options.data.data, any);
   data::tell(listing, session.reporter);
   if (mode == store::StoreMode::kAppend) require_unique_paths(listing);
-  const finetune::Views views = views_of(options, listing);
+  const finetune::Views views = finetune::make_views(options.augment, options.views, finetune::kUsualViews,
+                                                     options.seed, static_cast<int64_t>(listing.samples.size()));
   const store::FolderLock lock(options.out);
   if (mode != store::StoreMode::kNew) {
     if (auto outcome = up_to_date(options, listing)) {
@@ -337,11 +217,12 @@ ExitCode run(const EmbedOptions& options, Session& session) {
   if (writer.generation() > 0) relabel(writer, listing);
   io::Json engine_record = finetune::to_json(chosen.engine->report());
   finetune::add_to(engine_record, chosen.precision);
-  const Outcome outcome{
-      writer.rows(), writer.rows() - rows_before, writer.skipped(), writer.generation(), network.taps, watch.seconds()};
-  writer.finish(io::Json{{"given", given_json(options)},
-                         {"engine", engine_record},
-                         {"data", {{"digest", data::data_digest(listing, facts)}, {"classes", listing.classes}}}});
+  const int64_t skipped =
+      writer.finish(io::Json{{"given", given_json(options)},
+                             {"engine", engine_record},
+                             {"data", {{"digest", data::data_digest(listing, facts)}, {"classes", listing.classes}}}});
+  const Outcome outcome{writer.rows(),  writer.rows() - rows_before, skipped, writer.generation(), network.taps,
+                        watch.seconds()};
   return finished(options, outcome, session);
 }
 

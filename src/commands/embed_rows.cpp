@@ -3,12 +3,15 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <iterator>
+#include <nlohmann/json.hpp>
 #include <string_view>
 #include <unordered_set>
 
 #include "base/errors.h"
 #include "base/stop.h"
 #include "io/atomic_file.h"
+#include "store/feature_index.h"
 
 namespace engraft::commands {
 
@@ -57,6 +60,7 @@ Missing missing_of(const data::Listing& listing, const std::vector<store::Pictur
     }
     missing.rows.push_back(static_cast<int64_t>(i));
   }
+  if (known.empty()) return missing;
   std::unordered_set<std::string_view> listed;
   for (const data::Sample& sample : listing.samples) listed.insert(sample.image_path);
   missing.gone = std::count_if(known.begin(), known.end(),
@@ -85,15 +89,54 @@ store::IndexRow index_row_of(const data::Sample& sample) {
   return row;
 }
 
-StoreFeeder::StoreFeeder(store::FeatureStoreWriter& writer, const data::Listing& listing, const finetune::Views& views,
-                         const std::vector<io::FileFacts>& facts, model::Pool pool)
-    : writer_(writer), listing_(listing), views_(views), facts_(facts), pool_(pool) {}
-
-void StoreFeeder::expect(const std::vector<int64_t>& items, int64_t first, int64_t done) {
-  items_ = items;
-  next_ = static_cast<size_t>(first);
-  done_ = static_cast<size_t>(done);
+std::string plan_text(int64_t shard_rows, const data::Listing& listing, const finetune::Views& views,
+                      const std::vector<int64_t>& items) {
+  io::Xxh128 digest;
+  for (const int64_t item : items) {
+    store::IndexRow row = index_row_of(listing.samples[static_cast<size_t>(views.row_of(item))]);
+    row.view = item;  // which says the place in the listing too: views are drawn by it
+    digest.add(store::index_line(0, row));
+  }
+  return io::json_line(io::Json{{"shard_rows", shard_rows}, {"pictures", digest.hex()}});
 }
+
+std::vector<store::PictureFile> files_before(const std::vector<store::PictureFile>& files, int64_t generation) {
+  std::vector<store::PictureFile> before;
+  std::copy_if(files.begin(), files.end(), std::back_inserter(before),
+               [&](const store::PictureFile& file) { return file.generation < generation; });
+  return store::newest_files(before);
+}
+
+std::vector<io::FileFacts> facts_of(const data::Listing& listing, const std::vector<store::PictureFile>& files,
+                                    const std::vector<int64_t>& to_read, int64_t generation) {
+  std::unordered_map<std::string, const store::PictureFile*> known;
+  for (const store::PictureFile& file : files) known[file.image_path] = &file;
+  const auto line_of = [&](size_t row) {
+    const auto found = known.find(listing.samples[row].image_path);
+    return found == known.end() ? nullptr : found->second;
+  };
+  std::vector<io::FileFacts> facts(listing.samples.size());
+  for (size_t row = 0; row < facts.size(); ++row) {
+    if (const store::PictureFile* line = line_of(row)) facts[row] = line->facts;
+  }
+  for (const int64_t row : to_read) {
+    const store::PictureFile* line = line_of(static_cast<size_t>(row));
+    if (line != nullptr && line->generation < generation) facts[static_cast<size_t>(row)] = {};
+  }
+  return facts;
+}
+
+StoreFeeder::StoreFeeder(store::FeatureStoreWriter& writer, const data::Listing& listing, const finetune::Views& views,
+                         const std::vector<io::FileFacts>& facts, model::Pool pool, const std::vector<int64_t>& items,
+                         int64_t first)
+    : writer_(writer),
+      listing_(listing),
+      views_(views),
+      facts_(facts),
+      pool_(pool),
+      items_(items),
+      next_(static_cast<size_t>(first)),
+      done_(static_cast<size_t>(writer.done())) {}
 
 void StoreFeeder::take_bad(const finetune::BadPicture& bad) { reasons_[bad.item] = bad.reason; }
 

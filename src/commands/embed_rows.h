@@ -1,7 +1,7 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -31,15 +31,25 @@ Missing missing_of(const data::Listing& listing, const std::vector<store::Pictur
 std::vector<int64_t> items_to_store(const data::Listing& listing, const std::vector<int64_t>& rows,
                                     const finetune::Views& views);
 
-/// Hands what a pass over `items` gives to a store, rows and skips in the order of the items.
+/// What a generation will hold, item by item, as FeatureStoreWriter takes it.
+std::string plan_text(int64_t shard_rows, const data::Listing& listing, const finetune::Views& views,
+                      const std::vector<int64_t>& items);
+
+/// Of `files`, a store's, those of generations before `generation`, the newest of each picture.
+std::vector<store::PictureFile> files_before(const std::vector<store::PictureFile>& files, int64_t generation);
+
+/// What is known of each sample's file; nothing of those that `generation` is still to read.
+std::vector<io::FileFacts> facts_of(const data::Listing& listing, const std::vector<store::PictureFile>& files,
+                                    const std::vector<int64_t>& to_read, int64_t generation);
+
+/// Hands what a pass over items gives to a store, rows and skips in the order of the items.
 class StoreFeeder {
  public:
-  /// All must outlive it.
+  /// The pass starts at items[first]; as many as the writer has done are stored already. All must outlive it.
   StoreFeeder(store::FeatureStoreWriter& writer, const data::Listing& listing, const finetune::Views& views,
-              const std::vector<io::FileFacts>& facts, model::Pool pool);
+              const std::vector<io::FileFacts>& facts, model::Pool pool, const std::vector<int64_t>& items,
+              int64_t first);
 
-  /// To be called before the pass: it starts at items[first], and the first `done` are stored already.
-  void expect(const std::vector<int64_t>& items, int64_t first, int64_t done);
   void take_bad(const finetune::BadPicture& bad);
   /// As PassConsumer.
   void take(const std::vector<int64_t>& good, const std::vector<at::Tensor>& outputs);
@@ -55,8 +65,8 @@ class StoreFeeder {
   const finetune::Views& views_;
   const std::vector<io::FileFacts>& facts_;
   model::Pool pool_;
-  std::vector<int64_t> items_;
-  size_t next_ = 0, done_ = 0;
+  const std::vector<int64_t>& items_;
+  size_t next_, done_;
   std::unordered_map<int64_t, std::string> reasons_;  // of items that could not be read
 };
 

@@ -115,19 +115,7 @@ model::Head make_head(const TrainOptions& options, const at::Tensor& embedding, 
 }
 
 /// Where pictures go into what learns in every epoch, each epoch may have a view of its own.
-Views make_views(const TrainOptions& options, const data::Listing& listing, const std::vector<StagePlan>& stages) {
-  constexpr int64_t kDefaultViews = 8;
-  Views views;
-  views.augmentation = image::parse_augmentation(options.augment);
-  views.seed = static_cast<uint64_t>(options.seed);
-  views.listing_rows = static_cast<int64_t>(listing.samples.size());
-  if (!views.is_random()) {
-    if (options.views.value_or(1) > 1) {
-      throw UsageError(
-          text::cat("--views ", *options.views, ": without --augment all views of a picture are the same"));
-    }
-    return views;
-  }
+Views views_of(const TrainOptions& options, const data::Listing& listing, const std::vector<StagePlan>& stages) {
   int64_t longest = 0;
   bool nothing_is_frozen = true;
   for (const StagePlan& stage : stages) {
@@ -135,8 +123,8 @@ Views make_views(const TrainOptions& options, const data::Listing& listing, cons
     longest = std::max(longest, stage.epochs);
     nothing_is_frozen = nothing_is_frozen && !stage.is_on_features() && stage.cut.empty();
   }
-  views.count = options.views.value_or(nothing_is_frozen ? longest : kDefaultViews);
-  return views;
+  return make_views(options.augment, options.views, nothing_is_frozen ? longest : kUsualViews, options.seed,
+                    static_cast<int64_t>(listing.samples.size()));
 }
 
 /// Where a stage has something below its cut.
@@ -183,7 +171,7 @@ Setup set_up(const TrainOptions& given, Reporter& reporter) {
   std::vector<StagePlan> stages = plan_stages(options, body, tap, backbone.is_new);
   const std::string batch_problem = graph::check_batch(body, model::probe_input(backbone.preprocessing, 1));
   if (!batch_problem.empty()) throw ModelError(options.backbone + ": " + batch_problem);
-  Views views = make_views(options, listing, stages);
+  Views views = views_of(options, listing, stages);
   const int64_t batch = batch_shape(options.data.batch, listing, backbone.preprocessing);
 
   const model::Pool pool = model::pool_from_text(options.pool);

@@ -1,5 +1,8 @@
 #include "finetune/views.h"
 
+#include "base/errors.h"
+#include "base/text.h"
+
 namespace engraft::finetune {
 
 namespace {
@@ -8,6 +11,20 @@ constexpr uint64_t kTurnKey = 0x7475726e;  // "turn"
 constexpr uint64_t kViewKey = 0x76696577;  // "view"
 
 }  // namespace
+
+Views make_views(const std::string& augment, const std::optional<int64_t>& views, int64_t usual, int64_t seed,
+                 int64_t listing_rows) {
+  Views out;
+  out.augmentation = image::parse_augmentation(augment);
+  out.seed = static_cast<uint64_t>(seed);
+  out.listing_rows = listing_rows;
+  if (out.is_random()) {
+    out.count = views.value_or(usual);
+  } else if (views.value_or(1) > 1) {
+    throw UsageError(text::cat("--views ", *views, ": without --augment all views of a picture are the same"));
+  }
+  return out;
+}
 
 int64_t Views::item(int64_t row, int64_t view) const { return is_random() ? (view + 1) * listing_rows + row : row; }
 

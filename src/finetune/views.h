@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "image/augment.h"
@@ -29,5 +31,12 @@ struct Views {
   /// All views of `rows`, those of one row beside each other.
   std::vector<int64_t> items_of(const std::vector<int64_t>& rows) const;
 };
+
+/// The views that --augment and --views ask for; `usual` of them where only the first is given. Throws UsageError for
+/// several views of which each would be the picture as it is, and as image::parse_augmentation.
+Views make_views(const std::string& augment, const std::optional<int64_t>& views, int64_t usual, int64_t seed,
+                 int64_t listing_rows);
+/// Views of each picture where nothing says another number.
+inline constexpr int64_t kUsualViews = 8;
 
 }  // namespace engraft::finetune

@@ -45,16 +45,20 @@ AtomicFile::~AtomicFile() {
   if (!temporary_.empty()) ::unlink(temporary_.c_str());
 }
 
-void AtomicFile::write(const void* data, size_t size) {
+void write_all(int descriptor, const void* data, size_t size, const std::string& path) {
   const char* bytes = static_cast<const char*>(data);
   while (size > 0) {
-    const ssize_t written = ::write(descriptor_, bytes, size);
+    const ssize_t written = ::write(descriptor, bytes, size);
     if (written < 0 && errno == EINTR) continue;
-    if (written < 0) throw SystemError::from_errno("write", path_);
+    if (written < 0) throw SystemError::from_errno("write", path);
     bytes += written;
     size -= static_cast<size_t>(written);
-    size_ += static_cast<uint64_t>(written);
   }
+}
+
+void AtomicFile::write(const void* data, size_t size) {
+  write_all(descriptor_, data, size, path_);
+  size_ += size;
 }
 
 void AtomicFile::write_at(uint64_t offset, const void* data, size_t size) {

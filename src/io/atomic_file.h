@@ -36,6 +36,9 @@ class AtomicFile {
   uint64_t size_ = 0;
 };
 
+/// Writes all of `size` bytes to an open file, however many calls that takes. `path` is for the SystemError it throws.
+void write_all(int descriptor, const void* data, size_t size, const std::string& path);
+
 /// The whole of `bytes` as the file `path`, by AtomicFile.
 void write_file(const std::string& path, std::string_view bytes);
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "io/atomic_file.h"
+#include "io/row_writer.h"
 
 namespace engraft::io {
 
@@ -18,20 +19,17 @@ namespace engraft::io {
 /// not a plain little-endian number.
 int64_t npy_item_bytes(const std::string& dtype, const std::string& where);
 
-/// Writes an array [N, row_shape…] row by row; N need not be known before. The file appears at commit().
-class NpyWriter {
+class NpyWriter : public RowWriter {
  public:
   /// An empty `row_shape` makes the array [N]. Throws SystemError when the file cannot be made.
   NpyWriter(const std::string& path, const std::string& dtype, const std::vector<int64_t>& row_shape);
 
-  /// Appends `rows` rows of row_bytes() each, little-endian.
-  void append(const void* data, int64_t rows);
+  void append(const void* data, int64_t rows) override;
   /// Reads back `rows` rows from `first` on, before commit(). Throws SystemError.
   void read(int64_t first, int64_t rows, void* out) const;
-  int64_t rows() const { return rows_; }
-  int64_t row_bytes() const { return row_bytes_; }
-  /// Sets the number of rows in the header, then AtomicFile::commit().
-  void commit();
+  int64_t rows() const override { return rows_; }
+  int64_t row_bytes() const override { return row_bytes_; }
+  void commit() override;
 
  private:
   std::string header(int64_t rows) const;

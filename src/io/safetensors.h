@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "io/atomic_file.h"
+#include "io/row_writer.h"
 
 namespace engraft::io {
 
@@ -25,19 +26,17 @@ struct TensorView {
 /// Writes `tensors` in their order as the file `path`, by AtomicFile. Throws SystemError.
 void write_safetensors(const std::string& path, const std::vector<TensorView>& tensors);
 
-/// Writes one tensor [N, row_shape…] row by row; N need not be known before. The file appears at commit().
-class SafetensorsRowWriter {
+/// A file of one tensor.
+class SafetensorsRowWriter : public RowWriter {
  public:
   /// `dtype` as in TensorView, `item_bytes` of one element. Throws SystemError when the file cannot be made.
   SafetensorsRowWriter(const std::string& path, std::string name, std::string dtype, int64_t item_bytes,
                        const std::vector<int64_t>& row_shape);
 
-  /// Appends `rows` rows of row_bytes() each, little-endian.
-  void append(const void* data, int64_t rows);
-  int64_t rows() const { return rows_; }
-  int64_t row_bytes() const { return row_bytes_; }
-  /// Sets shape and offsets in the header, then AtomicFile::commit().
-  void commit();
+  void append(const void* data, int64_t rows) override;
+  int64_t rows() const override { return rows_; }
+  int64_t row_bytes() const override { return row_bytes_; }
+  void commit() override;
 
  private:
   std::string header(int64_t rows) const;

@@ -26,7 +26,5 @@ constexpr std::array<const char*, 7> kIndexColumns = {"row",  "image_path", "lab
 
 /// "features-00000.npy", or "features.TAP-00000.npy" where the store has several taps; bfloat16: ".safetensors".
 std::string shard_name(const std::string& tap, bool is_only_tap, int64_t number, FeatureType type);
-/// Whether shard_name() gives such names.
-bool is_shard_name(const std::string& name);
 
 }  // namespace engraft::store

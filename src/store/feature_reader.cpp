@@ -20,11 +20,6 @@ std::string shard_name(const std::string& tap, bool is_only_tap, int64_t number,
   return (is_only_tap ? "features-" : "features." + tap + "-") + digits + shard_extension(type);
 }
 
-bool is_shard_name(const std::string& name) {
-  const bool is_features = text::starts_with(name, "features-") || text::starts_with(name, "features.");
-  return is_features && (text::ends_with(name, ".npy") || text::ends_with(name, ".safetensors"));
-}
-
 struct FeatureStoreReader::Impl {
   const TapRecord& find(const std::string& name) const {
     for (const TapRecord& tap : taps) {
@@ -87,6 +82,7 @@ FeatureStoreReader::FeatureStoreReader(const std::string& folder) : impl_(std::m
 FeatureStoreReader::~FeatureStoreReader() = default;
 
 int64_t FeatureStoreReader::rows() const { return impl_->rows; }
+FeatureType FeatureStoreReader::type() const { return impl_->type; }
 int64_t FeatureStoreReader::generations() const { return impl_->generations; }
 const std::vector<TapShape>& FeatureStoreReader::taps() const { return impl_->shapes; }
 const std::vector<std::string>& FeatureStoreReader::slice_names() const { return impl_->slice_names; }

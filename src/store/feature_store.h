@@ -98,9 +98,8 @@ class FeatureStoreWriter {
               const std::vector<at::Tensor>& outputs);
   /// Adds a picture that has no row to skipped.csv; once, however often it is skipped in succession.
   void skip(const std::string& image_path, const std::string& reason, const io::FileFacts& facts);
-  /// Rows of the whole store so far, and pictures that this generation skipped.
+  /// Rows of the whole store so far.
   int64_t rows() const;
-  int64_t skipped() const;
   int64_t generation() const;
   /// Rows and skips of this generation so far, those before it was resumed included: with what the caller goes on.
   int64_t done() const;
@@ -114,9 +113,8 @@ class FeatureStoreWriter {
 
   /// Ends the store. The members of the object `meta` (say `data`, with its digest) stand in store.json after those of
   /// the writer, whose names they must not take.
-  void finish(const io::Json& meta);
-  /// In place of finish(), where nothing was added to a finished store: leaves it as it was.
-  void abandon();
+  /// Returns how many pictures of the store have no row.
+  int64_t finish(const io::Json& meta);
 
  private:
   struct Impl;
@@ -127,8 +125,8 @@ class FeatureStoreWriter {
 /// damaged.
 std::optional<std::string> recorded_computed(const std::string& folder);
 
-/// Takes away what a kill at the very end of a writing left in a finished store: unfinished tables, and shards that
-/// store.json does not name.
+/// Takes away what a kill at the very end of a writing left in a finished store: unfinished tables, and shards numbered
+/// behind the last that store.json names. Throws as FeatureStoreReader.
 void remove_leftovers(const std::string& folder);
 
 /// An open store. Rows are read where they are wanted. Not thread-safe.
@@ -142,6 +140,7 @@ class FeatureStoreReader {
   FeatureStoreReader& operator=(const FeatureStoreReader&) = delete;
 
   int64_t rows() const;
+  FeatureType type() const;
   /// How many writings there were, the first included.
   int64_t generations() const;
   const std::vector<TapShape>& taps() const;

@@ -1,7 +1,6 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -10,18 +9,16 @@
 #include "base/errors.h"
 #include "base/text.h"
 #include "io/atomic_file.h"
-#include "io/digest.h"
+#include "io/growing_file.h"
 #include "store/feature_files.h"
 #include "store/feature_index.h"
+#include "store/feature_start.h"
 #include "store/feature_tables.h"
 #include "store/out_folder.h"
-#include "store/run_folder.h"
-#include "store/tap_record.h"
+#include "store/tap_writer.h"
 #include "store/unfinished.h"
 
 namespace engraft::store {
-
-namespace fs = std::filesystem;
 
 namespace {
 
@@ -43,72 +40,6 @@ void check(const FeatureStoreOptions& options) {
   }
 }
 
-/// Throws DataError naming the members in which `before` and `now` differ.
-void require_same(const std::string& folder, const std::string& before, const std::string& now,
-                  const std::string& advice) {
-  const io::Json a = io::parse_json(before, folder), b = io::parse_json(now, folder);
-  const auto shown = [](const io::Json& object, const std::string& key) {
-    return object.contains(key) ? io::json_line(object.at(key)) : "none";
-  };
-  std::set<std::string> keys;
-  for (const io::Json* object : {&a, &b}) {
-    for (const auto& item : object->items()) keys.insert(item.key());
-  }
-  std::vector<std::string> different;
-  for (const std::string& key : keys) {
-    if (shown(a, key) != shown(b, key))
-      different.push_back(text::cat(key, " (", shown(a, key), ", now ", shown(b, key), ")"));
-  }
-  if (!different.empty()) throw DataError(folder + ": was begun with another " + text::join(different, ", ") + advice);
-}
-
-/// The shards of one tap, one open at a time.
-class TapWriter {
- public:
-  TapWriter(const FeatureStoreOptions& options, TapRecord record)
-      : folder_(options.folder),
-        type_(options.type),
-        is_only_tap_(options.taps.size() == 1),
-        record_(std::move(record)) {}
-
-  const TapRecord& record() const { return record_; }
-
-  void append(const void* data, int64_t rows) {
-    if (!shard_) open();
-    shard_->append(data, rows);
-    digest_->add(data, static_cast<size_t>(rows * shard_->row_bytes()));
-  }
-
-  /// Ends the open shard.
-  void close() {
-    if (!shard_) return;
-    shard_->commit();
-    record_.shards.push_back({name_, shard_->rows(), digest_->hex()});
-    shard_.reset();
-  }
-
-  /// An array without rows has one shard all the same, which tells its shape.
-  void finish() {
-    if (!shard_ && record_.shards.empty()) open();
-    close();
-  }
-
- private:
-  void open() {
-    name_ = shard_name(record_.shape.tap, is_only_tap_, static_cast<int64_t>(record_.shards.size()), type_);
-    shard_ = make_shard_writer(folder_ + "/" + name_, type_, record_.shape.row_shape);
-    digest_.emplace();
-  }
-
-  std::string folder_;
-  FeatureType type_;
-  bool is_only_tap_;
-  TapRecord record_;
-  std::string name_;
-  std::unique_ptr<ShardWriter> shard_;
-  std::optional<io::Xxh128> digest_;
-};
-
 /// Throws ModelError for what float16 cannot hold; what the network gave as infinite or no number stays so.
 void require_in_range(const at::Tensor& given, const at::Tensor& rounded, const std::vector<IndexRow>& rows) {
   const at::Tensor is_lost = at::isinf(rounded).logical_and(at::isfinite(given));
@@ -117,64 +48,6 @@ void require_in_range(const at::Tensor& given, const at::Tensor& rounded, const 
   throw ModelError(text::cat(rows[static_cast<size_t>(row)].image_path, ": gives ",
                              given[row].abs().max().item<double>(),
                              ", beyond float16's 65504; use bfloat16 or float32"));
-}
-
-/// Where a generation behind the finished store in `folder` begins.
-Unfinished behind_finished(const std::string& folder) {
-  const FeatureStoreReader reader(folder);
-  Unfinished state;
-  state.computed = io::json_line(reader.meta().at("computed"));
-  state.generation = reader.generations();
-  state.base_rows = state.rows = reader.rows();
-  state.base_files = static_cast<int64_t>(reader.files().size());
-  for (const io::Json& tap : reader.meta().at("taps")) state.taps.push_back(tap_from_json(tap, folder));
-  return state;
-}
-
-/// Begins a generation behind what was cut off. The last picture, some of whose views may be missing, is forgotten:
-/// read anew, it has all its rows behind those that it has.
-void begin_generation(const FeatureStoreOptions& options, Unfinished& state) {
-  if (options.has_views && state.files > 0) {
-    const std::string last = file_line(all_files(options.folder, state.base_files).back());
-    state.files_bytes -= static_cast<int64_t>(last.size());
-    --state.files;
-  }
-  ++state.generation;
-  state.done = state.skipped = 0;
-  state.plan = "{}";
-}
-
-/// What a writer of `mode` goes on from; none where it begins.
-std::optional<Unfinished> found_in(const FeatureStoreOptions& options, const std::string& computed, StoreMode mode) {
-  const std::string& folder = options.folder;
-  if (mode == StoreMode::kNew || !fs::exists(folder)) return std::nullopt;
-  std::optional<Unfinished> state = read_unfinished(folder);
-  const bool is_cut_off = state.has_value();
-  if (!state && fs::exists(folder + "/" + kStoreFile)) {
-    if (mode == StoreMode::kResume)
-      throw UsageError(folder + ": holds a finished feature store; --append adds to it what is new");
-    state = behind_finished(folder);
-  }
-  if (!state) {
-    remove_temporaries(folder, kUnfinishedFile);  // of a writing that was killed before it stood
-    return std::nullopt;
-  }
-  require_same(folder, state->computed, computed, "");
-  remove_temporaries(folder);
-  if (is_cut_off) check_files(folder, *state, options.type);
-  std::vector<std::string> before, now;
-  for (const TapRecord& tap : state->taps) before.push_back(tap.shape.tap + " " + text::shape(tap.shape.row_shape));
-  for (const TapShape& tap : options.taps) now.push_back(tap.tap + " " + text::shape(tap.row_shape));
-  if (before != now)
-    throw DataError(text::cat(folder, ": has the taps ", text::join(before, ", "), "; now ", text::join(now, ", ")));
-  if (mode == StoreMode::kAppend && is_cut_off) {
-    if (state->done > 0) {
-      begin_generation(options, *state);
-    } else {
-      state->plan = "{}";
-    }
-  }
-  return state;
 }
 
 }  // namespace
@@ -233,7 +106,7 @@ struct FeatureStoreWriter::Impl {
 
   FeatureStoreOptions options;
   Unfinished state;
-  GrowingFile index, files, skipped;
+  io::GrowingFile index, files, skipped;
   std::vector<std::unique_ptr<TapWriter>> taps;
   int64_t rows = 0;
   int64_t rows_in_shard = 0;
@@ -245,7 +118,7 @@ struct FeatureStoreWriter::Impl {
 FeatureStoreWriter::FeatureStoreWriter(const FeatureStoreOptions& options, const std::string& computed,
                                        StoreMode mode) {
   check(options);
-  std::optional<Unfinished> from = found_in(options, computed, mode);
+  std::optional<Unfinished> from = begun_writing(options, computed, mode);
   if (!from) {
     require_free_folder(options.folder);
     io::make_folders(options.folder);
@@ -267,13 +140,12 @@ FeatureStoreWriter::~FeatureStoreWriter() {
 void FeatureStoreWriter::set_plan(const std::string& plan) {
   Unfinished& state = impl_->state;
   if (state.plan != "{}")
-    require_same(impl_->options.folder, state.plan, plan, "; --append keeps its whole shards and adds the rest");
+    require_same_object(impl_->options.folder, state.plan, plan, "; --append keeps its whole shards and adds the rest");
   state.plan = io::json_line(io::parse_json(plan, "plan"));
   impl_->record();
 }
 
 int64_t FeatureStoreWriter::rows() const { return impl_->rows; }
-int64_t FeatureStoreWriter::skipped() const { return impl_->state.skipped; }
 int64_t FeatureStoreWriter::generation() const { return impl_->state.generation; }
 int64_t FeatureStoreWriter::done() const { return impl_->state.done; }
 
@@ -322,7 +194,7 @@ std::vector<PictureFile> FeatureStoreWriter::files() {
 
 void FeatureStoreWriter::relabel(const std::vector<IndexRow>& current) { impl_->current_labels = current; }
 
-void FeatureStoreWriter::finish(const io::Json& meta) {
+int64_t FeatureStoreWriter::finish(const io::Json& meta) {
   Impl& impl = *impl_;
   const auto& options = impl.options;
   for (const auto& tap : impl.taps) tap->finish();
@@ -348,27 +220,7 @@ void FeatureStoreWriter::finish(const io::Json& meta) {
   io::write_json(options.folder + "/" + kStoreFile, store);
   remove_leftovers(options.folder);
   impl.is_over = true;
-}
-
-void FeatureStoreWriter::abandon() {
-  remove_leftovers(impl_->options.folder);
-  impl_->is_over = true;
-}
-
-void remove_leftovers(const std::string& folder) {
-  std::set<std::string> named;
-  const io::Json store = io::read_json(folder + "/" + kStoreFile);
-  for (const io::Json& tap : store.at("taps")) {
-    for (const ShardRecord& shard : tap_from_json(tap, folder).shards) named.insert(shard.file);
-  }
-  std::error_code error;
-  std::vector<fs::path> unnamed;
-  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
-    const std::string name = it->path().filename().string();
-    if (is_shard_name(name) && named.count(name) == 0) unnamed.push_back(it->path());
-  }
-  for (const fs::path& path : unnamed) fs::remove(path, error);
-  remove_unfinished(folder);
+  return counts.skipped;
 }
 
 }  // namespace engraft::store

@@ -19,21 +19,6 @@ constexpr const char* kTensorType = "BF16";
 
 const char* npy_type(FeatureType type) { return type == FeatureType::kFloat32 ? "<f4" : "<f2"; }
 
-/// io::NpyWriter or io::SafetensorsRowWriter.
-template <class File>
-class Writer : public ShardWriter {
- public:
-  template <class... Arguments>
-  explicit Writer(Arguments&&... arguments) : file_(std::forward<Arguments>(arguments)...) {}
-  void append(const void* data, int64_t rows) override { file_.append(data, rows); }
-  int64_t rows() const override { return file_.rows(); }
-  int64_t row_bytes() const override { return file_.row_bytes(); }
-  void commit() override { file_.commit(); }
-
- private:
-  File file_;
-};
-
 class NpyShard : public ShardReader {
  public:
   NpyShard(const std::string& path, FeatureType type) : file_(path) {
@@ -95,11 +80,11 @@ c10::ScalarType scalar_type(FeatureType type) {
 
 std::string shard_extension(FeatureType type) { return type == FeatureType::kBfloat16 ? ".safetensors" : ".npy"; }
 
-std::unique_ptr<ShardWriter> make_shard_writer(const std::string& path, FeatureType type,
-                                               const std::vector<int64_t>& row_shape) {
-  if (type != FeatureType::kBfloat16) return std::make_unique<Writer<io::NpyWriter>>(path, npy_type(type), row_shape);
+std::unique_ptr<io::RowWriter> make_shard_writer(const std::string& path, FeatureType type,
+                                                 const std::vector<int64_t>& row_shape) {
+  if (type != FeatureType::kBfloat16) return std::make_unique<io::NpyWriter>(path, npy_type(type), row_shape);
   const auto item_bytes = static_cast<int64_t>(sizeof(c10::BFloat16));
-  return std::make_unique<Writer<io::SafetensorsRowWriter>>(path, kTensor, kTensorType, item_bytes, row_shape);
+  return std::make_unique<io::SafetensorsRowWriter>(path, kTensor, kTensorType, item_bytes, row_shape);
 }
 
 std::unique_ptr<ShardReader> open_shard(const std::string& path, FeatureType type) {

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "io/row_writer.h"
+
 namespace engraft::store {
 
 /// The elements of a store's arrays, in the words of store.json and --dtype: "float32" or "float16", in .npy files, or
@@ -21,19 +23,9 @@ c10::ScalarType scalar_type(FeatureType type);
 /// ".npy" or ".safetensors".
 std::string shard_extension(FeatureType type);
 
-/// A shard that is being written, [N, row_shape…]; the file appears at commit(). Throws SystemError.
-class ShardWriter {
- public:
-  virtual ~ShardWriter() = default;
-  /// `rows` rows of row_bytes() each.
-  virtual void append(const void* data, int64_t rows) = 0;
-  virtual int64_t rows() const = 0;
-  virtual int64_t row_bytes() const = 0;
-  virtual void commit() = 0;
-};
-
-std::unique_ptr<ShardWriter> make_shard_writer(const std::string& path, FeatureType type,
-                                               const std::vector<int64_t>& row_shape);
+/// A new shard. Throws SystemError.
+std::unique_ptr<io::RowWriter> make_shard_writer(const std::string& path, FeatureType type,
+                                                 const std::vector<int64_t>& row_shape);
 
 /// An open shard. Not thread-safe.
 class ShardReader {

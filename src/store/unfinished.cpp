@@ -1,10 +1,5 @@
 #include "store/unfinished.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -73,9 +68,9 @@ void check_files(const std::string& folder, const Unfinished& state, FeatureType
                                 " rows; expected ", state.rows));
     for (const ShardRecord& shard : tap.shards) open_shard(folder, tap, shard, type);
   }
-  GrowingFile(folder + "/" + kUnfinishedIndexFile, state.index_bytes);
-  GrowingFile(folder + "/" + kUnfinishedFilesFile, state.files_bytes);
-  GrowingFile(folder + "/" + kUnfinishedSkippedFile, state.skipped_bytes);
+  io::GrowingFile(folder + "/" + kUnfinishedIndexFile, state.index_bytes);
+  io::GrowingFile(folder + "/" + kUnfinishedFilesFile, state.files_bytes);
+  io::GrowingFile(folder + "/" + kUnfinishedSkippedFile, state.skipped_bytes);
 }
 
 std::optional<std::string> recorded_computed(const std::string& folder) {
@@ -92,46 +87,6 @@ void remove_unfinished(const std::string& folder) {
   std::error_code unknown;
   for (const char* name : {kUnfinishedFile, kUnfinishedIndexFile, kUnfinishedFilesFile, kUnfinishedSkippedFile})
     std::filesystem::remove(folder + "/" + name, unknown);
-}
-
-GrowingFile::GrowingFile(std::string path, int64_t bytes) : path_(std::move(path)), bytes_(bytes) {
-  descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-  if (descriptor_ < 0) throw SystemError::from_errno("create", path_);
-  struct stat info {};
-  const bool is_known = ::fstat(descriptor_, &info) == 0;
-  if (is_known && info.st_size >= bytes && ::ftruncate(descriptor_, bytes) == 0 &&
-      ::lseek(descriptor_, bytes, SEEK_SET) == bytes)
-    return;
-  ::close(descriptor_);
-  if (is_known && info.st_size < bytes)
-    throw DataError(text::cat(path_, ": has ", info.st_size, " bytes; ", kUnfinishedFile, " says ", bytes));
-  throw SystemError::from_errno("cut", path_);
-}
-
-GrowingFile::~GrowingFile() { ::close(descriptor_); }
-
-void GrowingFile::write(const std::string& text) {
-  constexpr size_t kMost = 1 << 16;
-  waiting_ += text;
-  if (waiting_.size() >= kMost) flush();
-}
-
-void GrowingFile::flush() {
-  size_t written = 0;
-  while (written < waiting_.size()) {
-    const ssize_t got = ::write(descriptor_, waiting_.data() + written, waiting_.size() - written);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw SystemError::from_errno("write", path_);
-    written += static_cast<size_t>(got);
-  }
-  bytes_ += static_cast<int64_t>(written);
-  waiting_.clear();
-}
-
-int64_t GrowingFile::sync() {
-  flush();
-  if (::fsync(descriptor_) != 0) throw SystemError::from_errno("sync", path_);
-  return bytes_;
 }
 
 }  // namespace engraft::store

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "io/growing_file.h"
 #include "store/feature_store.h"
 #include "store/tap_record.h"
 
@@ -36,26 +37,5 @@ std::optional<Unfinished> read_unfinished(const std::string& folder);
 void check_files(const std::string& folder, const Unfinished& state, FeatureType type);
 /// Takes unfinished.json and the unfinished tables away.
 void remove_unfinished(const std::string& folder);
-
-/// A file that grows and can be cut back to what it was when it was last synced.
-class GrowingFile {
- public:
-  /// Opens or makes the file and cuts it to `bytes`. Throws SystemError, and DataError where it is shorter.
-  GrowingFile(std::string path, int64_t bytes);
-  ~GrowingFile();
-  GrowingFile(const GrowingFile&) = delete;
-  GrowingFile& operator=(const GrowingFile&) = delete;
-
-  void write(const std::string& text);
-  /// Hands all to the disk; how many bytes the file has.
-  int64_t sync();
-
- private:
-  void flush();
-
-  std::string path_, waiting_;
-  int descriptor_ = -1;
-  int64_t bytes_;
-};
 
 }  // namespace engraft::store

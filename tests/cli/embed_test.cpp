@@ -122,3 +122,20 @@ TEST_CASE("embed --append adds what is new and what changed, and nothing where n
   CHECK(engraft_in(folder, kEmbed + arguments + " --pool max").err.find("was begun with another pool") !=
         std::string::npos);
 }
+
+TEST_CASE("a picture that cannot be read is told each time and tried anew once it can be", "[cli]") {
+  const std::string folder = example().path();
+  const std::vector<std::string> pictures = pictures_in(folder + "/ex/pictures");
+  test::put_file(folder + "/some.csv", "image_path\n" + pictures[0] + "\n" + folder + "/late.png\n");
+  const std::string arguments = "--data some.csv --out some --append --max-bad 1";
+  for (int64_t time = 0; time < 2; ++time) {
+    const io::Json record = embedded(folder, arguments);
+    CHECK(record["rows"] == 1);
+    CHECK(record["skipped"] == 1);
+    CHECK(record["generation"] == 0);
+    CHECK(engraft_in(folder, kEmbed + arguments + " --max-bad 0").code == 5);
+  }
+  fs::copy_file(pictures[1], folder + "/late.png");
+  CHECK(embedded(folder, arguments)["rows"] == 2);
+  CHECK(!fs::exists(folder + "/some/skipped.csv"));
+}
