@@ -6,8 +6,10 @@
 #include <numeric>
 
 #include "base/text.h"
+#include "finetune/calibrate.h"
 #include "finetune/engine_choice.h"
 #include "finetune/forward_pass.h"
+#include "finetune/int8_choice.h"
 #include "graph/surgery.h"
 #include "model/preprocessing_source.h"
 #include "tensor/device.h"
@@ -16,12 +18,31 @@ namespace engraft::commands {
 
 namespace {
 
+/// What the store in --out says of how its rows were computed; empty where there is none.
+io::Json begun_with(const EmbedOptions& options) {
+  const auto computed = store::recorded_computed(options.out);
+  return computed ? io::parse_json(*computed, options.out) : io::Json::object();
+}
+
+/// As the store was begun, or as choose_precision finds.
+finetune::PrecisionChoice precision_of(const EmbedOptions& options, const finetune::PrecisionTrial& trial,
+                                       Reporter& reporter) {
+  const io::Json begun = begun_with(options);
+  if (options.compute.precision != "int8" || begun.empty())
+    return finetune::choose_precision(options.compute.precision, trial, reporter);
+  if (begun.contains("calibration")) {
+    reporter.note("precision: int8, calibrated as the store was begun");
+    return finetune::int8_as_begun(finetune::calibration_from_json(begun["calibration"], options.out));
+  }
+  reporter.note("precision: as the store was begun, not int8");
+  return finetune::choose_precision(begun.value("precision", "f32"), trial, reporter);
+}
+
 /// The batch that the store was begun with, or that of a new one: rows may depend on it.
 int64_t batch_of(const EmbedOptions& options, const data::Listing& listing, const Network& network,
                  Reporter& reporter) {
   const int64_t wanted = finetune::batch_shape(options.data.batch, listing, network.backbone.preprocessing);
-  const auto computed = store::recorded_computed(options.out);
-  const int64_t recorded = computed ? io::parse_json(*computed, options.out).value("batch", wanted) : wanted;
+  const int64_t recorded = begun_with(options).value("batch", wanted);
   if (recorded != wanted) reporter.note(text::cat("batch: ", recorded, " pictures, as the store was begun"));
   return recorded;
 }
@@ -48,9 +69,13 @@ ChosenEngine choose(const EmbedOptions& options, const data::Listing& listing, c
   std::iota(rows.begin(), rows.end(), 0);
   engine::EngineOptions wanted{network.backbone.preprocessing, batch_of(options, listing, network, reporter), device};
   ChosenEngine chosen;
-  chosen.precision = finetune::choose_precision(
-      options.compute.precision, {network.body, listing, rows, wanted, options.compute.loader_threads}, reporter);
+  const io::Json named = {{"sha256", network.backbone.sha256}, {"taps", network.taps}};
+  chosen.precision = precision_of(options,
+                                  {network.body, listing, rows, wanted, options.compute.loader_threads,
+                                   model::pool_from_text(options.pool), &named, options.cache_dir},
+                                  reporter);
   wanted.precision = chosen.precision.precision;
+  wanted.calibration = chosen.precision.calibration;
   wanted.is_frozen = true;
   chosen.engine = finetune::choose_engine(options.compute.engine, network.body, wanted, reporter);
   return chosen;
@@ -70,6 +95,7 @@ std::string computed_text(const EmbedOptions& options, const data::Listing& list
                        {"batch", used.batch_size},
                        {"platform", tensor::platform_text()},
                        {"device", used.device.str()}};
+  if (used.calibration != nullptr) computed["calibration"] = finetune::to_json(*used.calibration);
   if (views.is_random())
     computed["views"] = {
         {"augmentation", image::to_text(views.augmentation)}, {"count", views.count}, {"seed", views.seed}};

@@ -32,8 +32,8 @@ struct ChosenEngine {
   std::unique_ptr<engine::Engine> engine;
 };
 
-/// In the batch that the store in --out was begun with, where there is one, since rows may depend on it. Throws as
-/// choose_precision and choose_engine.
+/// In the batch and by the calibration that the store in --out was begun with, where there is one, since rows depend on
+/// them. Throws as choose_precision and choose_engine.
 ChosenEngine choose(const EmbedOptions& options, const data::Listing& listing, const Network& network,
                     const c10::Device& device, Reporter& reporter);
 

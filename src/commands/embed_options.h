@@ -21,6 +21,7 @@ struct EmbedOptions {
   bool resume = false;
   bool append = false;
   bool verify = false;
+  std::string cache_dir;
   int64_t max_bad = 0;
   double val_fraction = data::kValFraction;
   data::DataOptions data;
@@ -58,6 +59,11 @@ void describe(Visitor& v, EmbedOptions& o) {
   data::describe_val_fraction(v, o.val_fraction);
   describe(v, o.preprocessing);
   describe(v, o.compute);
+  v.field("cache_dir", o.cache_dir,
+          "where what int8 was found to cost is kept for later runs; default: $ENGRAFT_CACHE, else the user's cache "
+          "folder")
+      .value("DIR")
+      .not_recorded();
   describe(v, o.common);
 }
 

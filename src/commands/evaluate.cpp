@@ -86,8 +86,8 @@ ExitCode run(const EvaluateOptions& options, Session& session) {
       options.compute.precision, {model.module, listing, rows, engine_options, options.compute.loader_threads},
       session.reporter);
   engine_options.precision = precision.precision;
-  const auto engine =
-      finetune::choose_judging_engine(options.compute.engine, model.module, engine_options, session.reporter);
+  const auto engine = finetune::choose_judging_engine(options.compute.engine, model.module, engine_options,
+                                                      static_cast<int64_t>(rows.size()), session.reporter);
   const finetune::Judged judged =
       finetune::judge(model, listing, rows, *engine, {options.compute.loader_threads, "evaluating"}, session.reporter);
   for (const auto& bad : judged.bad) session.reporter.warn(bad.image_path + ": " + bad.reason);

@@ -62,7 +62,7 @@ ExitCode run(const PredictOptions& options, Session& session) {
                                          session.reporter)
           .precision;
   const auto engine =
-      finetune::choose_judging_engine(options.compute.engine, model.module, engine_options, session.reporter);
+      finetune::choose_judging_engine(options.compute.engine, model.module, engine_options, count, session.reporter);
   check_outputs({{"--skipped", options.skipped}}, options.model, listing);
   std::optional<io::AtomicFile> skipped;  // opened before the work: a folder that is not there is said now
   if (!options.skipped.empty()) skipped.emplace(options.skipped);

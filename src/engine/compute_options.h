@@ -25,9 +25,10 @@ void describe(Visitor& v, ComputeOptions& o) {
        "and agrees with LibTorch; a model.pt is judged by LibTorch unless openvino is asked for")
       .one_of({"auto", "torch", "openvino"});
   v.field("precision", o.precision,
-          "arithmetic of the backbone: f32, bf16, or auto: bf16 where the machine has it; a model.pt is judged in f32 "
+          "arithmetic of the backbone: f32, bf16, or auto: bf16 where the machine has it; int8, in embed: by OpenVINO, "
+          "calibrated on the pictures and kept only if it is as good on others of them; a model.pt is judged in f32 "
           "unless bf16 is asked for")
-      .one_of({"auto", "f32", "bf16"});
+      .one_of({"auto", "f32", "bf16", "int8"});
   v.field("threads", o.threads, "compute threads; 0: all cores").at_least(0).at_most(1024);
   v.field("loader_threads", o.loader_threads, "threads that read and decode pictures; 0: as many as cores")
       .at_least(0)

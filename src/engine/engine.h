@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/calibration.h"
 #include "image/preprocessing.h"
 #include "tensor/precision.h"
 
@@ -30,6 +31,8 @@ struct EngineOptions {
   c10::Device device = c10::Device(c10::kCPU);
   /// What the network computes in; its outputs are float32 in any case.
   tensor::Precision precision = tensor::Precision::kFloat32;
+  /// What int8 rounds by; none for the other precisions.
+  std::shared_ptr<const Calibration> calibration = nullptr;
   /// Heeded by make_engine().
   EngineKind kind = EngineKind::kAuto;
   /// Nothing that the method computes with changes while the engine lives. Where it can, LibTorch then folds it on a
@@ -45,7 +48,7 @@ struct EngineOptions {
 struct EngineReport {
   /// As Engine::name().
   std::string name;
-  /// The precisions really executed ("f32", "bf16") with the number of arithmetic layers (convolutions, matrix
+  /// The precisions really executed ("f32", "bf16", "u8") with the number of arithmetic layers (convolutions, matrix
   /// products, attention) of each; empty where the library does not tell.
   std::map<std::string, int64_t> executed;
   /// The share of these layers that ran in the precision asked for, 0 to 1; 1 where the library does not tell.
@@ -67,7 +70,8 @@ std::string engine_name(const EngineOptions& options);
 class Engine {
  public:
   virtual ~Engine() = default;
-  /// As engine_name; OpenVINO: "openvino 2026.4.1 f32", "openvino 2026.4.1 bf16 AVX-512". On the same conditions.
+  /// As engine_name; OpenVINO: "openvino 2026.4.1 f32", "openvino 2026.4.1 bf16 AVX-512", "openvino 2026.4.1 int8
+  /// AVX-512 VNNI by 1f0c2a93", where the last is the calibration's digest. On the same conditions.
   virtual std::string name() const = 0;
   virtual const EngineOptions& options() const = 0;
   /// Maps `pixels` uint8 [batch_size, size, size, 3] RGB in host memory to the network's outputs, in order, each
@@ -80,31 +84,42 @@ class Engine {
 /// The engine that `options.kind` asks for. Always LibTorch with an empty `method`. kAuto takes OpenVINO where the
 /// device is a CPU, `options.is_frozen`, this build has OpenVINO, the network converts, runs in the precision asked for
 /// (90 % of the arithmetic layers) and agrees with plain LibTorch float32 (parity.h); else LibTorch, folded or recorded
-/// where that agrees too. report().fallback says why what was tried was not taken. Throws where kOpenVino is asked for
-/// and cannot be had: UsageError for a GPU, ModelError with the reason otherwise. The module is treated as by
-/// make_torch_engine. The engine's options() are those by which it is had again, for another method of the module too:
-/// with the kind that it is, whether it was compared, and `is_frozen` only where that made a difference.
+/// where that agrees too. report().fallback says why what was tried was not taken. Throws where kOpenVino or int8,
+/// which nothing else has, is asked for and cannot be had: UsageError for a GPU, ModelError with the reason otherwise.
+/// The module is treated as by make_torch_engine. The engine's options() are those by which it is had again, for
+/// another method of the module too: with the kind that it is, whether it was compared, and `is_frozen` only where that
+/// made a difference.
 std::unique_ptr<Engine> make_engine(const torch::jit::Module& module, const std::string& method,
                                     const EngineOptions& options);
 
 /// LibTorch runs `method` of `module`, which gives a tensor or a tuple of tensors; with an empty `method` the output is
 /// the normalised pictures themselves. The module is shared, not copied:
 /// it is moved to the device and its convolution weights to channels_last in place, and stays in the modes it has, so
-/// what learns elsewhere is seen by the next run.
+/// what learns elsewhere is seen by the next run. Throws ModelError for int8.
 std::unique_ptr<Engine> make_torch_engine(const torch::jit::Module& module, const std::string& method,
                                           const EngineOptions& options);
 
 /// Whether this build has OpenVINO.
 bool has_openvino();
 
+/// "2026.4.1", the version that this build was made for; empty without.
+std::string openvino_version();
+
 /// OpenVINO's CPU plugin runs `method` of `module`, which gives a tensor or a tuple of tensors, on
 /// at::get_num_threads() threads. The module is not touched, its modes are taken as they are. Its weights are shared:
 /// they must not be changed in place while the engine lives, and what is put in their place is not seen.
 /// In float32 a row depends neither on its neighbours nor on its place in the batch. 4-D outputs are channels_last.
-/// Throws ModelError: this build has no OpenVINO or cannot open it; bf16 on a CPU without a unit for it; norms or
-/// dropouts that train; operators without a rule, named; what OpenVINO refuses, with its reason.
+/// int8: as quantisation.h puts it, by `options.calibration`, which an observer of the same method gave.
+/// Throws ModelError: this build has no OpenVINO or cannot open it; bf16 on a CPU without a unit for it; int8 without a
+/// calibration or by another network's; norms or dropouts that train; operators without a rule, named; what OpenVINO
+/// refuses, with its reason.
 std::unique_ptr<Engine> make_openvino_engine(const torch::jit::Module& module, const std::string& method,
                                              const EngineOptions& options);
+
+/// What int8 is calibrated by: the same network in float32, whose outputs are the least and the largest value that each
+/// place to be rounded has in each picture, by turns, [batch_size] each. Throws as make_openvino_engine.
+std::unique_ptr<Engine> make_openvino_observer(const torch::jit::Module& module, const std::string& method,
+                                               const EngineOptions& options);
 
 /// What `method` of `module` gives for one grey picture, on the CPU: outputs [1, …], for their shapes.
 std::vector<at::Tensor> run_grey(const torch::jit::Module& module, const std::string& method,

@@ -101,11 +101,16 @@ EngineKind engine_kind_from_text(const std::string& text) {
 
 std::unique_ptr<Engine> make_engine(const torch::jit::Module& module, const std::string& method,
                                     const EngineOptions& options) {
-  const bool is_asked_for = options.kind == EngineKind::kOpenVino;
+  const bool is_int8 = options.precision == tensor::Precision::kInt8;
+  const bool is_asked_for = options.kind == EngineKind::kOpenVino || is_int8;
+  if (is_int8 && options.kind == EngineKind::kTorch)
+    throw UsageError("--precision int8 is computed by OpenVINO; add --engine openvino or leave --engine at auto");
   if (is_asked_for && !options.is_frozen && !method.empty())
     throw ModelError("openvino: what it runs must not learn while it runs");
   if (is_asked_for && !options.device.is_cpu())
-    throw UsageError("--engine openvino runs on CPUs; add --device cpu, or take --engine torch");
+    throw UsageError(text::cat(is_int8 ? "--precision int8" : "--engine openvino",
+                               " runs on CPUs; add --device cpu, or take ",
+                               is_int8 ? "another precision" : "--engine torch"));
   if (method.empty()) return make_torch_engine(module, method, options);
   std::string fallback;
   const bool is_preferred =

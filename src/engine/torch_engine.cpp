@@ -148,6 +148,7 @@ void prepare_module(const torch::jit::Module& module, const c10::Device& device)
 
 std::unique_ptr<Engine> make_torch_engine(const torch::jit::Module& module, const std::string& method,
                                           const EngineOptions& options) {
+  if (options.precision == tensor::Precision::kInt8) throw ModelError("torch: has no int8; OpenVINO has");
   return std::make_unique<TorchEngine>(module, method, options);
 }
 

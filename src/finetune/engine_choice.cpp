@@ -31,10 +31,13 @@ std::unique_ptr<engine::Engine> choose_engine(const std::string& wanted, const t
 }
 
 std::unique_ptr<engine::Engine> choose_judging_engine(const std::string& wanted, const torch::jit::Module& module,
-                                                      engine::EngineOptions options, Reporter& reporter) {
-  options.is_frozen = wanted == "openvino";
-  if (options.is_frozen) return choose_engine(wanted, module, options, reporter);
-  return engine::make_torch_engine(module, "forward", options);
+                                                      engine::EngineOptions options, int64_t pictures,
+                                                      Reporter& reporter) {
+  const bool is_openvino = wanted == "openvino";
+  options.is_frozen = is_openvino || (options.device.is_cpu() && pictures >= kWorthFolding);
+  if (is_openvino) return choose_engine(wanted, module, options, reporter);
+  options.kind = engine::EngineKind::kTorch;
+  return engine::make_engine(module, "forward", options);
 }
 
 io::Json to_json(const engine::EngineReport& report) {

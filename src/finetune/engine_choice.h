@@ -17,10 +17,14 @@ namespace engraft::finetune {
 std::unique_ptr<engine::Engine> choose_engine(const std::string& wanted, const torch::jit::Module& module,
                                               engine::EngineOptions options, Reporter& reporter);
 
-/// The same for what judges a model.pt, where "auto" is plain LibTorch and says nothing: its results are to be the same
-/// in result.json, by evaluate and by predict, on machines with and without other engines.
+/// The same for what judges a model.pt on so many `pictures`, where "auto" is LibTorch and says nothing: its results
+/// are to be the same in result.json, by evaluate and by predict, on machines with and without other engines. On a CPU
+/// it is folded where the pictures are worth it, kWorthFolding of them and up.
 std::unique_ptr<engine::Engine> choose_judging_engine(const std::string& wanted, const torch::jit::Module& module,
-                                                      engine::EngineOptions options, Reporter& reporter);
+                                                      engine::EngineOptions options, int64_t pictures,
+                                                      Reporter& reporter);
+/// Folding and comparing take as long as some tens of pictures.
+constexpr int64_t kWorthFolding = 100;
 
 /// "name", and where they are known "executed" (layers by precision), "difference" (from LibTorch in float32) and
 /// "fallback".

@@ -9,6 +9,7 @@
 #include "base/errors.h"
 #include "base/text.h"
 #include "finetune/forward_pass.h"
+#include "finetune/int8_choice.h"
 #include "tensor/named.h"
 
 namespace engraft::finetune {
@@ -82,21 +83,41 @@ PrecisionChoice try_bf16(const PrecisionTrial& trial) {
 
 const char* kind_of(const c10::Device& device) { return device.is_cuda() ? "GPU" : "CPU"; }
 
+/// Where int8 does not do, what auto chooses.
+PrecisionChoice int8_or_other(const PrecisionTrial& trial, Reporter& reporter) {
+  if (trial.network == nullptr) throw UsageError("--precision int8 is for embed; this command has f32 and bf16");
+  PrecisionChoice int8 = choose_int8(trial, reporter);
+  if (int8.fallback.empty()) {
+    reporter.note(text::cat("precision: int8, calibrated on ", text::count_of(int8.int8->calibrated, "picture"), "; ",
+                            verdict_text(*int8.int8)));
+    return int8;
+  }
+  reporter.warn("precision: int8 does not do for this network and these pictures: " + int8.fallback);
+  PrecisionChoice other = choose_precision("auto", trial, reporter);
+  other.int8 = int8.int8;
+  if (other.fallback.empty()) other.fallback = int8.fallback;
+  return other;
+}
+
 }  // namespace
 
-Drift drift_of(const at::Tensor& bf16, const at::Tensor& f32) {
-  const at::Tensor a = bf16.flatten(1).to(at::kDouble), b = f32.flatten(1).to(at::kDouble);  // [B, elements]
+at::Tensor row_cosines(const at::Tensor& first, const at::Tensor& second) {
+  const at::Tensor a = first.flatten(1).to(at::kDouble), b = second.flatten(1).to(at::kDouble);  // [B, elements]
   const at::Tensor lengths = a.norm(2, {1}) * b.norm(2, {1});
-  const at::Tensor cosines = at::where(lengths == 0, at::all(a == b, 1).to(at::kDouble), (a * b).sum(1) / lengths);
+  return at::where(lengths == 0, at::all(a == b, 1).to(at::kDouble), (a * b).sum(1) / lengths);
+}
+
+Drift drift_of(const at::Tensor& bf16, const at::Tensor& f32) {
   Drift drift;
   drift.pictures = f32.size(0);
   drift.largest = tensor::relative_difference(bf16, f32);
-  drift.mean_cosine = cosines.mean().item<double>();
+  drift.mean_cosine = row_cosines(bf16, f32).mean().item<double>();
   return drift;
 }
 
 PrecisionChoice choose_precision(const std::string& wanted, const PrecisionTrial& trial, Reporter& reporter) {
   const c10::Device& device = trial.options.device;
+  if (wanted == "int8") return int8_or_other(trial, reporter);
   const std::string unit = tensor::bf16_unit(device);
   if (tensor::precision_from_text(wanted, device) == Precision::kFloat32) {
     reporter.note(
@@ -116,18 +137,46 @@ PrecisionChoice choose_precision(const std::string& wanted, const PrecisionTrial
 }
 
 PrecisionChoice choose_judging_precision(const std::string& wanted, const PrecisionTrial& trial, Reporter& reporter) {
-  return wanted == "bf16" ? choose_precision(wanted, trial, reporter) : PrecisionChoice();
+  return wanted == "bf16" || wanted == "int8" ? choose_precision(wanted, trial, reporter) : PrecisionChoice();
 }
 
 void add_to(io::Json& record, const PrecisionChoice& choice) {
+  const auto number = [](double value) { return std::isfinite(value) ? io::Json(value) : io::Json(); };
   record["precision"] = tensor::to_text(choice.precision);
   if (choice.drift) {
-    const auto number = [](double value) { return std::isfinite(value) ? io::Json(value) : io::Json(); };
     record["drift"] = {{"pictures", choice.drift->pictures},
                        {"largest", number(choice.drift->largest)},
                        {"mean_cosine", number(choice.drift->mean_cosine)}};
   }
+  if (choice.int8) {
+    const Int8Verdict& int8 = *choice.int8;
+    record["int8"] = {{"calibrated", int8.calibrated},
+                      {"judged", int8.judged},
+                      {"mean_cosine", number(int8.mean_cosine)},
+                      {"least_cosine", number(int8.least_cosine)}};
+    if (int8.probe)
+      record["int8"]["probe"] = {{"pictures", int8.probe->pictures},
+                                 {"f32_right", int8.probe->f32_right},
+                                 {"int8_right", int8.probe->int8_right}};
+  }
   if (!choice.fallback.empty()) record["precision_fallback"] = choice.fallback;
+}
+
+Int8Verdict int8_from_json(const io::Json& json) {
+  const auto number = [&](const char* key) {
+    return json.at(key).is_null() ? std::nan("") : json.at(key).get<double>();
+  };
+  Int8Verdict verdict;
+  verdict.calibrated = json.at("calibrated").get<int64_t>();
+  verdict.judged = json.at("judged").get<int64_t>();
+  verdict.mean_cosine = number("mean_cosine");
+  verdict.least_cosine = number("least_cosine");
+  if (json.contains("probe")) {
+    const io::Json& probe = json["probe"];
+    verdict.probe = {probe.at("pictures").get<int64_t>(), probe.at("f32_right").get<int64_t>(),
+                     probe.at("int8_right").get<int64_t>()};
+  }
+  return verdict;
 }
 
 }  // namespace engraft::finetune

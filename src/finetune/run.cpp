@@ -59,17 +59,15 @@ std::string compose(const Setup& setup) {
 /// What was trained in bf16, or on what another engine gave, is judged by LibTorch in float32: model.pt holds float32
 /// weights, and evaluate, predict and Python are to find on any machine what result.json says; between file and memory
 /// other rounding would hide a difference.
-engine::EngineOptions judging_options(const Setup& setup) {
-  engine::EngineOptions options = setup.engine_options;
-  options.precision = tensor::Precision::kFloat32;
-  options.kind = engine::EngineKind::kTorch;
-  options.is_frozen = false;
-  return options;
+std::unique_ptr<engine::Engine> judging_engine(const Setup& setup, const torch::jit::Module& module, int64_t pictures,
+                                               Reporter& reporter) {
+  const engine::EngineOptions& used = setup.engine_options;
+  return choose_judging_engine("auto", module, {used.preprocessing, used.batch_size, used.device}, pictures, reporter);
 }
 
 Judged judge_readable(const Setup& setup, const model::Artifact& artifact, const std::vector<int64_t>& rows,
                       const std::string& what, Reporter& reporter) {
-  const auto engine = engine::make_torch_engine(artifact.module, "forward", judging_options(setup));
+  const auto engine = judging_engine(setup, artifact.module, static_cast<int64_t>(rows.size()), reporter);
   Judged judged = judge(artifact, setup.listing, rows, *engine, pass(setup, what), reporter);
   require_readable(judged.bad);
   return judged;
@@ -79,9 +77,9 @@ Judged judge_readable(const Setup& setup, const model::Artifact& artifact, const
 double compare_with_memory(const Setup& setup, const Judged& reloaded) {
   const auto count = std::min(setup.engine_options.batch_size, static_cast<int64_t>(setup.val_rows.size()));
   const std::vector<int64_t> rows(setup.val_rows.begin(), setup.val_rows.begin() + count);
-  const auto engine = engine::make_torch_engine(setup.body, "forward", judging_options(setup));
-  at::Tensor memory;
   SilentReporter silent;
+  const auto engine = judging_engine(setup, setup.body, static_cast<int64_t>(setup.val_rows.size()), silent);
+  at::Tensor memory;
   const auto bad = forward_pass(
       setup.listing, rows, *engine, pass(setup, "comparing"),
       [&](const std::vector<int64_t>&, const std::vector<at::Tensor>& outputs) {

@@ -136,6 +136,10 @@ std::vector<double> label_weights(const std::string& text, const std::vector<std
   return weights;
 }
 
+bool takes_last(const Setup& setup, const StagePlan& stage) {
+  return stage.number == setup.stages.back().number && setup.options.select == "last";
+}
+
 train::FitOptions fit_options(const Setup& setup, const StagePlan& stage) {
   const OptimizerOptions& o = stage.optimizer;
   check_target(o, setup.target);
@@ -164,6 +168,7 @@ train::FitOptions fit_options(const Setup& setup, const StagePlan& stage) {
   fit.clip_norm = o.clip_norm;
   fit.ema = o.ema;
   fit.patience = o.patience;
+  fit.keeps_best = !takes_last(setup, stage);
   return fit;
 }
 

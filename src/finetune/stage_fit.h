@@ -9,6 +9,9 @@
 
 namespace engraft::finetune {
 
+/// Whether the run ends with the last epoch of `stage`, rather than the best: the last stage with --select last.
+bool takes_last(const Setup& setup, const StagePlan& stage);
+
 /// What fit is asked for in a stage. Throws UsageError for class weights that name no class, and for what makes no
 /// sense with the target: class weights, balance and smoothing in regression, balance where several labels may hold.
 train::FitOptions fit_options(const Setup& setup, const StagePlan& stage);

@@ -82,7 +82,7 @@ StageOutcome run_stage(Setup& setup, const StagePlan& stage, StageParts& parts, 
   const train::FitOptions fit = fit_options(setup, stage);
   const train::FitResult fitted = train::fit(trainee, *parts.train, *parts.val, fit, context.reporter, hooks);
   const bool is_cut_short = static_cast<int64_t>(fitted.epochs.size()) < fit.epochs;
-  const bool take_last = stage.number == setup.stages.back().number && setup.options.select == "last";
+  const bool take_last = takes_last(setup, stage);
   const train::EpochRecord& best = fitted.epochs[fitted.best];
   const train::EpochRecord& last = fitted.epochs.back();
   if (!take_last) tensor::restore(fitted.best_state, trainee.state());

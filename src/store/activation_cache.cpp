@@ -106,16 +106,21 @@ std::unique_ptr<EntryWriter> ActivationCache::begin(const io::Json& key, int64_t
   return std::make_unique<EntryWriter>(entry_of(key), key, bytes);
 }
 
-std::string cache_folder(const std::string& given) {
+std::string cache_root(const std::string& given) {
   const auto variable = [](const char* name) {
     const char* value = std::getenv(name);
     return std::string(value == nullptr ? "" : value);
   };
-  if (!given.empty()) return given + "/activations";
-  if (const std::string own = variable("ENGRAFT_CACHE"); !own.empty()) return own + "/activations";
-  if (const std::string xdg = variable("XDG_CACHE_HOME"); !xdg.empty()) return xdg + "/engraft/activations";
-  if (const std::string home = variable("HOME"); !home.empty()) return home + "/.cache/engraft/activations";
+  if (!given.empty()) return given;
+  if (const std::string own = variable("ENGRAFT_CACHE"); !own.empty()) return own;
+  if (const std::string xdg = variable("XDG_CACHE_HOME"); !xdg.empty()) return xdg + "/engraft";
+  if (const std::string home = variable("HOME"); !home.empty()) return home + "/.cache/engraft";
   return "";
+}
+
+std::string cache_folder(const std::string& given) {
+  const std::string root = cache_root(given);
+  return root.empty() ? "" : root + "/activations";
 }
 
 int64_t cache_limit_bytes(double gib) {

@@ -39,8 +39,11 @@ class ActivationCache {
   int64_t limit_bytes_;
 };
 
-/// `given`, else $ENGRAFT_CACHE, else $XDG_CACHE_HOME/engraft, else ~/.cache/engraft; with "/activations" behind it.
-/// Empty where nothing says: then nothing can be kept on disk.
+/// Where runs keep what later ones may use: `given`, else $ENGRAFT_CACHE, else $XDG_CACHE_HOME/engraft, else
+/// ~/.cache/engraft. Empty where nothing says: then nothing can be kept on disk.
+std::string cache_root(const std::string& given);
+
+/// The activation cache's part of it; empty where that is.
 std::string cache_folder(const std::string& given);
 
 /// `gib` ≥ 0 in bytes; what no int64_t holds as the largest.

@@ -21,7 +21,10 @@ std::string cpu_bf16_unit() {
 
 }  // namespace
 
-std::string to_text(Precision precision) { return precision == Precision::kBfloat16 ? "bf16" : "f32"; }
+std::string to_text(Precision precision) {
+  if (precision == Precision::kInt8) return "int8";
+  return precision == Precision::kBfloat16 ? "bf16" : "f32";
+}
 
 std::string bf16_unit(const c10::Device& device) {
   if (!device.is_cuda()) return cpu_bf16_unit();
@@ -29,10 +32,20 @@ std::string bf16_unit(const c10::Device& device) {
   return at::detail::getCUDAHooks().supportsBFloat16ConvolutionWithCuDNNv8() ? "tensor cores" : "";
 }
 
+std::string int8_unit() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("amx-int8") != 0) return "AMX";
+  if (__builtin_cpu_supports("avx512vnni") != 0) return "AVX-512 VNNI";
+  if (__builtin_cpu_supports("avxvnni") != 0) return "AVX VNNI";
+#endif
+  return "";
+}
+
 Precision precision_from_text(const std::string& name, const c10::Device& device) {
   if (name == "f32") return Precision::kFloat32;
   if (name == "bf16") return Precision::kBfloat16;
-  if (name != "auto") throw UsageError("--precision: must be auto, f32 or bf16, not '" + name + "'");
+  if (name == "int8") return Precision::kInt8;
+  if (name != "auto") throw UsageError("--precision: must be auto, f32, bf16 or int8, not '" + name + "'");
   return bf16_unit(device).empty() ? Precision::kFloat32 : Precision::kBfloat16;
 }
 

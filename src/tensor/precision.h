@@ -7,10 +7,11 @@
 
 namespace engraft::tensor {
 
-/// What convolutions and matrix products are computed in.
-enum class Precision { kFloat32, kBfloat16 };
+/// What convolutions and matrix products are computed in. kInt8: whole numbers of eight bits, for which a network has
+/// to be calibrated; LibTorch has no such path here, OpenVINO has.
+enum class Precision { kFloat32, kBfloat16, kInt8 };
 
-/// "f32" or "bf16".
+/// "f32", "bf16" or "int8".
 std::string to_text(Precision precision);
 
 /// What multiplies bf16 on `device`: "AMX" or "AVX-512" on a CPU, "tensor cores" on a GPU of compute capability 8.0 and
@@ -18,7 +19,11 @@ std::string to_text(Precision precision);
 /// one that device_from_text gave.
 std::string bf16_unit(const c10::Device& device);
 
-/// "f32", "bf16", or "auto": bf16 where the device has a unit for it. Throws UsageError for other text.
+/// What multiplies eight-bit numbers on this CPU without losing any: "AMX", "AVX-512 VNNI" or "AVX VNNI"; empty where
+/// sums of two products are cut off at 16 bits (AVX2), so that weights must keep to seven.
+std::string int8_unit();
+
+/// "f32", "bf16", "int8", or "auto": bf16 where the device has a unit for it. Throws UsageError for other text.
 Precision precision_from_text(const std::string& text, const c10::Device& device);
 
 /// While one of bf16 lives, the operators of this thread that LibTorch's autocast lists run in bf16 on devices of its

@@ -206,7 +206,7 @@ class Fitting {
     record.val_metrics = judged.metrics;
     if (!now_.epochs.empty() && !is_better(record, now_.epochs[now_.best])) return;
     now_.best = now_.epochs.size();
-    now_.best_state = tensor::snapshot(trainee_.state());
+    if (options_.keeps_best) now_.best_state = tensor::snapshot(trainee_.state());
   }
 
   /// Figures that are all finite. One output that is no number is no loss either, and cannot be ranked.

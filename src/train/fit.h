@@ -49,6 +49,8 @@ struct FitOptions {
   double ema = 0;
   /// Stops after this many epochs without a better one, better as in FitResult::best; 0: never.
   int64_t patience = 0;
+  /// Whether the best epoch's state is kept, which takes the memory and, in a checkpoint, the time of the weights.
+  bool keeps_best = true;
 };
 
 /// One line of metrics.jsonl: nothing in it depends on time.
@@ -119,6 +121,7 @@ struct FitResult {
   std::vector<EpochRecord> epochs;
   /// Index into epochs of the best: highest val_merit, then lowest val_loss, then the earlier.
   size_t best = 0;
+  /// Empty where FitOptions::keeps_best is false.
   std::vector<tensor::NamedTensor> best_state;
 };
 
