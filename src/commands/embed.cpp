@@ -113,7 +113,7 @@ std::optional<Outcome> up_to_date(const EmbedOptions& options, const data::Listi
   if (!missing_of(listing, known, options.verify).rows.empty()) return std::nullopt;
   Outcome outcome;
   outcome.rows = reader.rows();
-  outcome.skipped = meta["skipped"].get<int64_t>();
+  outcome.skipped = count_unread(listing, known);
   outcome.generation = reader.generations() - 1;
   for (const store::TapShape& tap : reader.taps()) outcome.taps.push_back(tap.tap);
   return outcome;
@@ -186,6 +186,8 @@ ExitCode finished(const EmbedOptions& options, const Outcome& outcome, Session& 
 ExitCode run(const EmbedOptions& options, Session& session) {
   const Stopwatch watch;
   const store::StoreMode mode = mode_of(options);
+  if (options.compute.precision == "int8" && options.compute.engine == "torch")
+    throw UsageError("--precision int8 is computed by OpenVINO; add --engine openvino or leave --engine at auto");
   if (mode == store::StoreMode::kNew) store::require_free_folder(options.out);
   const c10::Device device = tensor::device_from_text(options.compute.device);
   tensor::set_compute_threads(options.compute.threads);
@@ -205,9 +207,9 @@ ExitCode run(const EmbedOptions& options, Session& session) {
     }
   }
   const Network network = load_network(options, model::pool_from_text(options.pool), session.reporter);
-  const ChosenEngine chosen = choose(options, listing, network, device, session.reporter);
+  const ChosenEngine chosen = choose(options, listing, network, views, device, session.reporter);
   store::FeatureStoreWriter writer(store_options_of(options, listing, network, views),
-                                   computed_text(options, listing, network, *chosen.engine, views), mode);
+                                   computed_text(options, listing, network, chosen, views), mode);
   const int64_t rows_before = writer.rows();
   const std::vector<store::PictureFile> files = writer.files();
   const Missing missing = missing_of(listing, files_before(files, writer.generation()), options.verify);
@@ -217,10 +219,10 @@ ExitCode run(const EmbedOptions& options, Session& session) {
   if (writer.generation() > 0) relabel(writer, listing);
   io::Json engine_record = finetune::to_json(chosen.engine->report());
   finetune::add_to(engine_record, chosen.precision);
-  const int64_t skipped =
-      writer.finish(io::Json{{"given", given_json(options)},
-                             {"engine", engine_record},
-                             {"data", {{"digest", data::data_digest(listing, facts)}, {"classes", listing.classes}}}});
+  const int64_t skipped = count_unread(listing, store::newest_files(writer.files()));
+  writer.finish(io::Json{{"given", given_json(options)},
+                         {"engine", engine_record},
+                         {"data", {{"digest", data::data_digest(listing, facts)}, {"classes", listing.classes}}}});
   const Outcome outcome{writer.rows(),  writer.rows() - rows_before, skipped, writer.generation(), network.taps,
                         watch.seconds()};
   return finished(options, outcome, session);

@@ -3,10 +3,11 @@
 #include <ATen/ATen.h>
 
 #include <nlohmann/json.hpp>
-#include <numeric>
+#include <optional>
 
+#include "base/errors.h"
 #include "base/text.h"
-#include "finetune/calibrate.h"
+#include "commands/embed_rows.h"
 #include "finetune/engine_choice.h"
 #include "finetune/forward_pass.h"
 #include "finetune/int8_choice.h"
@@ -24,18 +25,29 @@ io::Json begun_with(const EmbedOptions& options) {
   return computed ? io::parse_json(*computed, options.out) : io::Json::object();
 }
 
-/// As the store was begun, or as choose_precision finds.
-finetune::PrecisionChoice precision_of(const EmbedOptions& options, const finetune::PrecisionTrial& trial,
-                                       Reporter& reporter) {
+/// The finding that the store was begun with, where it is of this network; computed anew it could be another.
+std::optional<finetune::PrecisionChoice> begun_int8(const EmbedOptions& options, const Network& network) {
   const io::Json begun = begun_with(options);
-  if (options.compute.precision != "int8" || begun.empty())
+  const bool is_same = begun.value("backbone_sha256", "") == network.backbone.sha256 &&
+                       begun.value("taps", io::Json()) == io::Json(network.taps) && begun.contains("int8");
+  if (!is_same) return std::nullopt;
+  auto choice = finetune::choice_from_finding(begun["int8"]);
+  if (!choice) throw DataError(options.out + ": its finding about int8 is damaged, or of another version");
+  return choice;
+}
+
+/// As the store was begun, or as choose_precision finds.
+finetune::PrecisionChoice precision_of(const EmbedOptions& options, const Network& network,
+                                       const finetune::PrecisionTrial& trial, Reporter& reporter) {
+  const auto begun = begun_int8(options, network);
+  if (options.compute.precision != "int8" || !begun)
     return finetune::choose_precision(options.compute.precision, trial, reporter);
-  if (begun.contains("calibration")) {
+  if (begun->calibration != nullptr) {
     reporter.note("precision: int8, calibrated as the store was begun");
-    return finetune::int8_as_begun(finetune::calibration_from_json(begun["calibration"], options.out));
+    return *begun;
   }
-  reporter.note("precision: as the store was begun, not int8");
-  return finetune::choose_precision(begun.value("precision", "f32"), trial, reporter);
+  reporter.note("precision: not int8, as the store was begun: " + begun->fallback);
+  return finetune::instead_of(*begun, finetune::choose_precision("auto", trial, reporter));
 }
 
 /// The batch that the store was begun with, or that of a new one: rows may depend on it.
@@ -64,16 +76,16 @@ Network load_network(const EmbedOptions& options, model::Pool pool, Reporter& re
 }
 
 ChosenEngine choose(const EmbedOptions& options, const data::Listing& listing, const Network& network,
-                    const c10::Device& device, Reporter& reporter) {
-  std::vector<int64_t> rows(listing.samples.size());
-  std::iota(rows.begin(), rows.end(), 0);
+                    const finetune::Views& views, const c10::Device& device, Reporter& reporter) {
+  const std::vector<int64_t> items = one_item_each(listing, views);
   engine::EngineOptions wanted{network.backbone.preprocessing, batch_of(options, listing, network, reporter), device};
   ChosenEngine chosen;
   const io::Json named = {{"sha256", network.backbone.sha256}, {"taps", network.taps}};
-  chosen.precision = precision_of(options,
-                                  {network.body, listing, rows, wanted, options.compute.loader_threads,
-                                   model::pool_from_text(options.pool), &named, options.cache_dir},
-                                  reporter);
+  finetune::PrecisionTrial trial{network.body, listing, items, wanted, options.compute.loader_threads, views};
+  trial.pool = model::pool_from_text(options.pool);
+  trial.network = &named;
+  trial.cache_dir = options.cache_dir;
+  chosen.precision = precision_of(options, network, trial, reporter);
   wanted.precision = chosen.precision.precision;
   wanted.calibration = chosen.precision.calibration;
   wanted.is_frozen = true;
@@ -82,8 +94,8 @@ ChosenEngine choose(const EmbedOptions& options, const data::Listing& listing, c
 }
 
 std::string computed_text(const EmbedOptions& options, const data::Listing& listing, const Network& network,
-                          const engine::Engine& engine, const finetune::Views& views) {
-  const engine::EngineOptions& used = engine.options();
+                          const ChosenEngine& chosen, const finetune::Views& views) {
+  const engine::EngineOptions& used = chosen.engine->options();
   io::Json computed = {{"backbone_sha256", network.backbone.sha256},
                        {"taps", network.taps},
                        {"pool", options.pool},
@@ -91,11 +103,11 @@ std::string computed_text(const EmbedOptions& options, const data::Listing& list
                        {"slices", listing.slice_names},
                        {"preprocessing", model::to_json(network.backbone.preprocessing)},
                        {"precision", tensor::to_text(used.precision)},
-                       {"engine", engine.name()},
+                       {"engine", chosen.engine->name()},
                        {"batch", used.batch_size},
                        {"platform", tensor::platform_text()},
                        {"device", used.device.str()}};
-  if (used.calibration != nullptr) computed["calibration"] = finetune::to_json(*used.calibration);
+  if (options.compute.precision == "int8") computed["int8"] = finetune::finding_json(chosen.precision);
   if (views.is_random())
     computed["views"] = {
         {"augmentation", image::to_text(views.augmentation)}, {"count", views.count}, {"seed", views.seed}};

@@ -32,13 +32,13 @@ struct ChosenEngine {
   std::unique_ptr<engine::Engine> engine;
 };
 
-/// In the batch and by the calibration that the store in --out was begun with, where there is one, since rows depend on
-/// them. Throws as choose_precision and choose_engine.
+/// In the batch and by the int8 finding that the store in --out was begun with, where there is one, since rows depend
+/// on them. Throws as choose_precision and choose_engine.
 ChosenEngine choose(const EmbedOptions& options, const data::Listing& listing, const Network& network,
-                    const c10::Device& device, Reporter& reporter);
+                    const finetune::Views& views, const c10::Device& device, Reporter& reporter);
 
 /// All that decides what a row holds, as FeatureStoreWriter takes it.
 std::string computed_text(const EmbedOptions& options, const data::Listing& listing, const Network& network,
-                          const engine::Engine& engine, const finetune::Views& views);
+                          const ChosenEngine& chosen, const finetune::Views& views);
 
 }  // namespace engraft::commands

@@ -58,7 +58,7 @@ void describe(Visitor& v, EmbedOptions& o) {
   describe(v, o.data);
   data::describe_val_fraction(v, o.val_fraction);
   describe(v, o.preprocessing);
-  describe(v, o.compute);
+  describe(v, o.compute, /*has_int8=*/true);
   v.field("cache_dir", o.cache_dir,
           "where what int8 was found to cost is kept for later runs; default: $ENGRAFT_CACHE, else the user's cache "
           "folder")

@@ -10,36 +10,36 @@
 
 #include "base/errors.h"
 #include "base/stop.h"
-#include "io/atomic_file.h"
+#include "data/picture_file.h"
 #include "store/feature_index.h"
 
 namespace engraft::commands {
 
 namespace {
 
-/// Whether the file holds what it held, by its content.
-bool holds_the_same(const std::string& path, const io::FileFacts& before) {
+/// Whether the picture's bytes are what they were, by their digest.
+bool holds_the_same(const data::Sample& sample, const io::FileFacts& before) {
   try {
-    return io::digest_of(io::read_regular_file(path)) == before.digest;
+    return io::digest_of(data::read_picture(sample)) == before.digest;
   } catch (const DataError&) {
     return false;
   }
 }
 
-bool can_be_read(const std::string& path) {
+bool can_be_read(const data::Sample& sample) {
   try {
-    io::read_regular_file(path);
+    data::read_picture(sample);
     return true;
   } catch (const DataError&) {
     return false;
   }
 }
 
-bool is_same(const std::string& path, const io::FileFacts& before, bool verify) {
-  if (before.bytes < 0) return !can_be_read(path);  // nor could it then
-  const io::FileFacts now = io::look_at_file(path);
+bool is_same(const data::Sample& sample, const io::FileFacts& before, bool verify) {
+  if (before.bytes < 0) return !can_be_read(sample);  // nor could it then
+  const io::FileFacts now = data::look_at_picture(sample);
   if (!verify && now.looks_like(before)) return true;
-  return now.bytes >= 0 && now.bytes == before.bytes && holds_the_same(path, before);
+  return now.bytes >= 0 && now.bytes == before.bytes && holds_the_same(sample, before);
 }
 
 }  // namespace
@@ -55,7 +55,7 @@ Missing missing_of(const data::Listing& listing, const std::vector<store::Pictur
       ++missing.added;
     } else {
       throw_if_stopped("looking for what is new");
-      if (is_same(sample.file, *before->second, verify)) continue;
+      if (is_same(sample, *before->second, verify)) continue;
       ++missing.changed;
     }
     missing.rows.push_back(static_cast<int64_t>(i));
@@ -68,16 +68,41 @@ Missing missing_of(const data::Listing& listing, const std::vector<store::Pictur
   return missing;
 }
 
+namespace {
+
+bool has_views(const data::Sample& sample, const finetune::Views& views) {
+  return views.is_random() && (sample.split.empty() || sample.split == "train");
+}
+
+}  // namespace
+
 std::vector<int64_t> items_to_store(const data::Listing& listing, const std::vector<int64_t>& rows,
                                     const finetune::Views& views) {
   std::vector<int64_t> items;
   for (const int64_t row : rows) {
-    const std::string& split = listing.samples[static_cast<size_t>(row)].split;
-    const bool has_views = views.is_random() && (split.empty() || split == "train");
-    for (int64_t view = 0; view < (has_views ? views.count : 1); ++view)
-      items.push_back(has_views ? views.item(row, view) : row);
+    const bool is_seen_in_views = has_views(listing.samples[static_cast<size_t>(row)], views);
+    for (int64_t view = 0; view < (is_seen_in_views ? views.count : 1); ++view)
+      items.push_back(is_seen_in_views ? views.item(row, view) : row);
   }
   return items;
+}
+
+std::vector<int64_t> one_item_each(const data::Listing& listing, const finetune::Views& views) {
+  std::vector<int64_t> items;
+  for (const data::Sample& sample : listing.samples) {
+    const auto row = static_cast<int64_t>(items.size());
+    items.push_back(has_views(sample, views) ? views.item(row, row % views.count) : row);
+  }
+  return items;
+}
+
+int64_t count_unread(const data::Listing& listing, const std::vector<store::PictureFile>& newest) {
+  std::unordered_set<std::string_view> unread;
+  for (const store::PictureFile& file : newest) {
+    if (file.row < 0) unread.insert(file.image_path);
+  }
+  return std::count_if(listing.samples.begin(), listing.samples.end(),
+                       [&](const data::Sample& sample) { return unread.count(sample.image_path) > 0; });
 }
 
 store::IndexRow index_row_of(const data::Sample& sample) {

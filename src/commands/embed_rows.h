@@ -31,6 +31,12 @@ Missing missing_of(const data::Listing& listing, const std::vector<store::Pictur
 std::vector<int64_t> items_to_store(const data::Listing& listing, const std::vector<int64_t>& rows,
                                     const finetune::Views& views);
 
+/// One of these items for each picture; of several views one that depends on the picture's place alone.
+std::vector<int64_t> one_item_each(const data::Listing& listing, const finetune::Views& views);
+
+/// Pictures of the listing that a store tried to read and could not; `newest`: one line a picture.
+int64_t count_unread(const data::Listing& listing, const std::vector<store::PictureFile>& newest);
+
 /// What a generation will hold, item by item, as FeatureStoreWriter takes it.
 std::string plan_text(int64_t shard_rows, const data::Listing& listing, const finetune::Views& views,
                       const std::vector<int64_t>& items);

@@ -5,6 +5,7 @@
 #include <iostream>
 #include <optional>
 
+#include "base/errors.h"
 #include "base/text.h"
 #include "commands/commands.h"
 #include "commands/outputs.h"
@@ -19,26 +20,36 @@ namespace engraft::commands {
 
 namespace {
 
-/// Files as given, folders as the pictures in them, "-" as the list on stdin.
+/// Files as given, folders and .tar archives as the pictures in them, "-" as the list on stdin.
 data::Listing listing_of(const std::vector<std::string>& paths, Reporter& reporter) {
-  std::vector<std::string> files;
-  for (const std::string& path : paths) {
+  data::Listing listing = data::list_paths(paths, ".");
+  std::vector<data::Sample> given;
+  std::swap(given, listing.samples);
+  const auto add = [&](const std::string& path) {  // a missing file is a bad picture like any other, named and counted
+    listing.samples.push_back(data::list_paths({path}, ".").samples.front());
+  };
+  for (const data::Sample& one : given) {
+    const std::string& path = one.image_path;
     if (path == "-") {
       for (std::string line; std::getline(std::cin, line);) {
         if (!line.empty() && line.back() == '\r') line.pop_back();
-        if (!text::trim(line).empty()) files.push_back(line);
+        if (!text::trim(line).empty()) add(line);
       }
-    } else if (std::filesystem::is_directory(path)) {
+    } else if (std::filesystem::is_directory(path) || text::ends_with(text::lower(path), ".tar")) {
       data::ListingOptions any;
       any.labels_required = false;
-      const data::Listing folder = data::list_data(path, any);
-      data::tell(folder, reporter);
-      for (const data::Sample& sample : folder.samples) files.push_back(sample.file);
+      data::Listing inside = data::list_data(path, any);
+      data::tell(inside, reporter);
+      for (data::Sample& sample : inside.samples) {
+        sample.image_path = sample.offset < 0 ? sample.file : inside.root + "/" + sample.image_path;
+        listing.samples.push_back(std::move(sample));
+      }
     } else {
-      files.push_back(path);  // a missing file is a bad picture like any other, named and counted
+      add(path);
     }
   }
-  return data::list_paths(files, ".");
+  if (listing.samples.empty()) throw DataError("no pictures: the list of paths is empty");
+  return listing;
 }
 
 }  // namespace

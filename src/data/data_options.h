@@ -16,9 +16,11 @@ struct DataOptions {
 template <class Visitor>
 void describe(Visitor& v, DataOptions& o) {
   v.group("Data");
-  v.field("data", o.data,
-          "folder with train/ and val/ (or validation/, valid/, test/), one folder of class folders, or a CSV/TSV "
-          "manifest image_path,label[,split]")
+  v.field(
+       "data", o.data,
+       "folder with train/ and val/ (or validation/, valid/, test/), one folder of class folders, a CSV/TSV manifest "
+       "image_path,label[,split], .tar archives as WebDataset names them (a folder of them, one, or "
+       "train-{000..012}.tar), or without labels a folder, a list of paths, or - for a list on stdin")
       .value("DATA")
       .required();
   v.field("batch", o.batch, "pictures in a batch").at_least(1).at_most(65536);

@@ -1,14 +1,11 @@
 #include "data/digest.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <vector>
 
+#include "base/errors.h"
 #include "base/stop.h"
+#include "data/picture_file.h"
 #include "io/digest.h"
 
 namespace engraft::data {
@@ -24,27 +21,17 @@ void add_field(io::Xxh128& digest, std::string_view field) {
   digest.add(field);
 }
 
-std::string size_of(const std::string& file) {
-  struct stat info {};
-  return ::stat(file.c_str(), &info) == 0 ? std::to_string(info.st_size) : kUnreadable;
+std::string size_of(const Sample& sample) {
+  const io::FileFacts facts = look_at_picture(sample);
+  return facts.bytes >= 0 ? std::to_string(facts.bytes) : kUnreadable;
 }
 
-std::string content_of(const std::string& file, std::vector<char>& piece) {
-  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe must not be waited for
-  if (descriptor < 0) return kUnreadable;
-  struct stat info {};
-  if (::fstat(descriptor, &info) != 0 || !S_ISREG(info.st_mode)) {
-    ::close(descriptor);
+std::string content_of(const Sample& sample) {
+  try {
+    return io::to_hex(io::digest_of(read_picture(sample)));
+  } catch (const DataError&) {
     return kUnreadable;
   }
-  io::Xxh128 digest;
-  ssize_t got = 0;
-  do {
-    got = ::read(descriptor, piece.data(), piece.size());
-    if (got > 0) digest.add(piece.data(), static_cast<size_t>(got));
-  } while (got > 0 || (got < 0 && errno == EINTR));
-  ::close(descriptor);
-  return got < 0 ? kUnreadable : digest.hex();
 }
 
 /// Of the listing, and of what `file_text` says of each sample's file.
@@ -75,9 +62,8 @@ constexpr const char* kOfSizes = "engraft data 1 sizes";
 
 std::string data_digest(const Listing& listing, DigestOf what) {
   if (what == DigestOf::kSizes)
-    return digest_with(listing, kOfSizes, [&](size_t i) { return size_of(listing.samples[i].file); });
-  std::vector<char> piece(1 << 20);
-  return digest_with(listing, kOfContent, [&](size_t i) { return content_of(listing.samples[i].file, piece); });
+    return digest_with(listing, kOfSizes, [&](size_t i) { return size_of(listing.samples[i]); });
+  return digest_with(listing, kOfContent, [&](size_t i) { return content_of(listing.samples[i]); });
 }
 
 std::string data_digest(const Listing& listing, const std::vector<io::FileFacts>& facts) {

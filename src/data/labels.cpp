@@ -172,6 +172,21 @@ void split_by_hash(Listing& listing, const ListingOptions& options) {
                                     text::shortest(options.val_fraction), ": ", train, " train, ", val, " val"));
 }
 
+void settle_splits(Listing& listing, const ListingOptions& options) {
+  const auto has = [&](std::string_view split) { return !rows_of(listing, split).empty(); };
+  if (has("train") && !has("val") && has("test")) {
+    for (Sample& sample : listing.samples) {
+      if (sample.split == "test") sample.split = "val";
+    }
+    listing.notes.push_back("the test rows serve as validation: there are no val rows");
+    listing.test_is_validation = true;
+  } else if (has("train") && !has("val")) {
+    for (Sample& sample : listing.samples) sample.split.clear();
+    listing.notes.push_back("no val or test rows: a part of the train rows is split off");
+    split_by_hash(listing, options);
+  }
+}
+
 void resolve_labels(Listing& listing, const ListingOptions& options, const std::string& source,
                     const PlaceOf& place_of) {
   if (options.target == Target::kRegression) {

@@ -20,6 +20,10 @@ std::vector<std::string> names_in(const std::string& label, Target target);
 /// also where a small class went to one side whole.
 void split_by_hash(Listing& listing, const ListingOptions& options);
 
+/// Fills the gaps that given splits leave, by the rules that folders follow: test serves as validation where there is
+/// no val, and where there is neither a part of train is split off.
+void settle_splits(Listing& listing, const ListingOptions& options);
+
 /// The end of every listing whose samples have label names and splits: fixes Listing::classes (`options.classes`, or
 /// what split_by_hash set, or the labels of the training split, or of all samples where there is none), sets
 /// Sample::label or labels, and adds notes about classes that a split lacks; in regression it sets Sample::value.

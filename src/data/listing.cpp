@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "data/folders.h"
 #include "data/manifest.h"
+#include "data/tar_shards.h"
 
 namespace engraft::data {
 
@@ -14,7 +15,7 @@ namespace fs = std::filesystem;
 namespace {
 
 bool is_archive(const std::string& name) {
-  for (const char* ending : {".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst", ".zip", ".7z", ".rar"}) {
+  for (const char* ending : {".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst", ".zip", ".7z", ".rar"}) {
     if (text::ends_with(name, ending)) return true;
   }
   return false;
@@ -26,6 +27,8 @@ Listing list_data(const std::string& path, const ListingOptions& options) {
   if (!(options.val_fraction >= 0 && options.val_fraction < 1)) {
     throw UsageError("val_fraction " + text::shortest(options.val_fraction) + " is not in [0, 1)");
   }
+  if (path == "-") return list_standard_input(options);
+  if (const std::vector<std::string> shards = tar_shards_at(path); !shards.empty()) return list_tars(shards, options);
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
   if (status.type() == fs::file_type::not_found) throw DataError(path + ": no such file or folder");

@@ -21,6 +21,9 @@ struct Sample {
   std::string image_path;
   /// What to open.
   std::string file;
+  /// Where the picture begins in `file` and how long it is, in bytes, where that is an archive; -1: it is all of it.
+  int64_t offset = -1;
+  int64_t bytes = 0;
   /// Index into Listing::classes, or -1 without a known label, and where labels are names or numbers of a target that
   /// is not one class.
   int64_t label = -1;
@@ -41,7 +44,7 @@ struct Sample {
 struct Listing {
   /// The folder that image_path is relative to.
   std::string root;
-  /// "folders" (train/ with val/…), "single-root" (class folders), "manifest", "list" or "flat".
+  /// "folders" (train/ with val/…), "single-root" (class folders), "manifest", "list", "flat" or "shards".
   std::string kind;
   /// Sorted as plain bytes; Sample::label and labels index it. Fixed from the training split. None in regression.
   std::vector<std::string> classes;
@@ -81,6 +84,12 @@ struct ListingOptions {
 /// - a manifest, .csv or .tsv with the header `image_path,label[,split][,slice…]` in any order. Paths are relative to
 ///   the manifest's folder or absolute. Splits are train, val (validation, valid) and test; a manifest without them
 ///   is split by hash, one with train and test only uses test as validation;
+/// - .tar archives with the naming of WebDataset: one, a folder of nothing else, or `train-{000..012}.tar`. Members are
+///   read where they lie. A picture's key is its path up to the first dot of its name; its label is the text of the
+///   member KEY.cls. The split of an archive is a word of its name (`train-000.tar`, `birds_val_3.tar`), and without
+///   such words the hash splits what has labels. image_path is ARCHIVE/MEMBER; samples stand archive by archive,
+///   sorted, and there in their own order;
+/// - `-`: a plain list on standard input, relative to the working folder;
 /// - any other file: a plain list, one path a line, relative to the list's folder or absolute (only without
 ///   `labels_required`).
 ///

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iostream>
+#include <iterator>
 #include <optional>
 
 #include "base/errors.h"
@@ -96,22 +98,6 @@ std::optional<std::string> split_of(const std::string& field) {
   return std::nullopt;
 }
 
-/// Fills the gaps that the split column leaves, by the rules that folders follow.
-void settle_splits(Listing& listing, const ListingOptions& options) {
-  const auto has = [&](std::string_view split) { return !rows_of(listing, split).empty(); };
-  if (has("train") && !has("val") && has("test")) {
-    for (Sample& sample : listing.samples) {
-      if (sample.split == "test") sample.split = "val";
-    }
-    listing.notes.push_back("the test rows serve as validation: there are no val rows");
-    listing.test_is_validation = true;
-  } else if (has("train") && !has("val")) {
-    for (Sample& sample : listing.samples) sample.split.clear();
-    listing.notes.push_back("no val or test rows: a part of the train rows is split off");
-    split_by_hash(listing, options);
-  }
-}
-
 }  // namespace
 
 Listing list_manifest(const std::string& path, const ListingOptions& options) {
@@ -173,9 +159,11 @@ Listing list_manifest(const std::string& path, const ListingOptions& options) {
   return listing;
 }
 
-Listing list_file_of_paths(const std::string& path, const ListingOptions& options) {
-  const std::string whole = io::read_file(path);
-  std::string_view bytes = whole;
+namespace {
+
+/// The list `bytes`, which `path` names in errors and whose paths are relative to `root`.
+Listing list_lines(std::string_view bytes, const std::string& path, const std::string& root,
+                   const ListingOptions& options) {
   if (bytes.find('\0') != std::string_view::npos) {
     throw DataError(path + ": is no text; expected a folder, a manifest (.csv, .tsv) or a list of paths");
   }
@@ -192,9 +180,20 @@ Listing list_file_of_paths(const std::string& path, const ListingOptions& option
   if (options.labels_required) {
     throw DataError(path + ": a list has no labels; expected class folders or a manifest (.csv, .tsv)");
   }
-  Listing listing = list_paths(paths, folder_of(path));
+  Listing listing = list_paths(paths, root);
   check_existence(listing, path);
   return listing;
+}
+
+}  // namespace
+
+Listing list_file_of_paths(const std::string& path, const ListingOptions& options) {
+  return list_lines(io::read_file(path), path, folder_of(path), options);
+}
+
+Listing list_standard_input(const ListingOptions& options) {
+  const std::string bytes{std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
+  return list_lines(bytes, "standard input", ".", options);
 }
 
 Listing list_paths(const std::vector<std::string>& paths, const std::string& root) {

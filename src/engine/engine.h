@@ -83,7 +83,8 @@ class Engine {
 
 /// The engine that `options.kind` asks for. Always LibTorch with an empty `method`. kAuto takes OpenVINO where the
 /// device is a CPU, `options.is_frozen`, this build has OpenVINO, the network converts, runs in the precision asked for
-/// (90 % of the arithmetic layers) and agrees with plain LibTorch float32 (parity.h); else LibTorch, folded or recorded
+/// (90 % of the arithmetic layers) and agrees with plain LibTorch float32 (parity.h), but for int8, which whoever
+/// calibrates has to judge; else LibTorch, folded or recorded
 /// where that agrees too. report().fallback says why what was tried was not taken. Throws where kOpenVino or int8,
 /// which nothing else has, is asked for and cannot be had: UsageError for a GPU, ModelError with the reason otherwise.
 /// The module is treated as by make_torch_engine. The engine's options() are those by which it is had again, for

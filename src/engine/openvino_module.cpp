@@ -66,22 +66,22 @@ std::shared_ptr<ov::Model> with_pictures(const std::shared_ptr<ov::Model>& model
   return steps.build();
 }
 
-/// Layers whose time is arithmetic, as the CPU plugin names them in its runtime model.
-bool is_arithmetic(const std::string& layer) {
-  static const std::set<std::string> names = {
-      "Convolution", "GroupConvolution", "Deconvolution", "FullyConnected", "MatMul", "ScaledDotProductAttention",
-      "MHA",         "LLMMLP",           "QKVProjection"};
-  return names.count(layer) != 0;
+/// Layers whose time is arithmetic, as the CPU plugin names them in its runtime model; of int8 those with weights.
+bool is_arithmetic(const std::string& layer, tensor::Precision precision) {
+  static const std::set<std::string> weighted = {"Convolution", "GroupConvolution", "Deconvolution", "FullyConnected"};
+  static const std::set<std::string> others = {"MatMul", "ScaledDotProductAttention", "MHA", "LLMMLP", "QKVProjection"};
+  return weighted.count(layer) != 0 || (precision != tensor::Precision::kInt8 && others.count(layer) != 0);
 }
 
-std::map<std::string, int64_t> executed_precisions(const ov::CompiledModel& compiled) {
+std::map<std::string, int64_t> executed_precisions(const ov::CompiledModel& compiled, tensor::Precision asked) {
   std::map<std::string, int64_t> executed;
   const auto runtime = compiled.get_runtime_model();
   for (const auto& node : runtime->get_ops()) {
     const auto& info = node->get_rt_info();
     const auto layer = info.find("layerType");
     const auto precision = info.find("runtimePrecision");
-    if (layer == info.end() || precision == info.end() || !is_arithmetic(layer->second.as<std::string>())) continue;
+    if (layer == info.end() || precision == info.end() || !is_arithmetic(layer->second.as<std::string>(), asked))
+      continue;
     ++executed[precision->second.as<ov::element::Type>().to_string()];
   }
   return executed;
@@ -111,7 +111,7 @@ class OpenVinoEngine : public Engine {
     const auto model = with_pictures(requested_model(request), options_.preprocessing);
     compiled_ = core_.compile_model(model, "CPU", settings(request));
     request_ = compiled_.create_infer_request();
-    executed_ = executed_precisions(compiled_);
+    executed_ = executed_precisions(compiled_, options_.precision);
     for (const auto& output : compiled_.outputs()) {
       shapes_.emplace_back(output.get_shape());
       check_rows(shapes_.back());

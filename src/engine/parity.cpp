@@ -23,8 +23,6 @@ constexpr double kFloat32Bound = 1e-4;
 /// Three times what eight bits a value were seen to give (LibTorch's bf16: 3e-3 to 3.3e-2 on the same networks); a
 /// network that is not the same gives 1.
 constexpr double kBfloat16Bound = 0.1;
-/// Below what a network that is not the same gives. Whether eight bits do is judged on pictures, not here.
-constexpr double kInt8Bound = 0.5;
 
 void fill_picture(uint8_t* pixels, int size_px, uint64_t number) {
   RandomStream stream(kSeed, {number});
@@ -99,7 +97,6 @@ double difference_from_torch(Engine& engine, const torch::jit::Module& module, c
 }
 
 double parity_bound(tensor::Precision precision) {
-  if (precision == tensor::Precision::kInt8) return kInt8Bound;
   return precision == tensor::Precision::kFloat32 ? kFloat32Bound : kBfloat16Bound;
 }
 

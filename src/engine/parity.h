@@ -21,7 +21,7 @@ double relative_error(const std::vector<at::Tensor>& outputs, const std::vector<
 /// of `module` on parity_pictures(), with each picture at one end of the batch.
 double difference_from_torch(Engine& engine, const torch::jit::Module& module, const std::string& method);
 
-/// The largest difference with which an engine counts as computing the same network.
+/// The largest difference with which an engine counts as computing the same network in float32 or bf16.
 double parity_bound(tensor::Precision precision);
 
 }  // namespace engraft::engine

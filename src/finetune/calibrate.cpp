@@ -6,18 +6,20 @@
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/errors.h"
 #include "finetune/forward_pass.h"
 #include "io/digest.h"
+#include "io/file_facts.h"
 
 namespace engraft::finetune {
 
 namespace {
 
-constexpr int64_t kCalibrated = 128, kJudged = 512;
-/// Of so many rows one is calibrated on.
-constexpr int64_t kEach = (kCalibrated + kJudged) / kCalibrated;
+constexpr size_t kCalibrated = 128, kJudged = 512;
+/// Of so many items one is calibrated on.
+constexpr size_t kEach = (kCalibrated + kJudged) / kCalibrated;
 
 /// Widens `ranges` by one batch's outputs: least and largest by turns, [rows] each.
 void widen(std::vector<engine::ValueRange>& ranges, const std::vector<at::Tensor>& outputs) {
@@ -34,25 +36,40 @@ void widen(std::vector<engine::ValueRange>& ranges, const std::vector<at::Tensor
 
 }  // namespace
 
-Int8Rows split_for_int8(const std::vector<int64_t>& rows) {
-  const auto count = static_cast<int64_t>(rows.size()), most = std::min(count, kCalibrated + kJudged);
-  Int8Rows split;
-  for (int64_t i = 0; i < most; ++i) {
-    auto& part = i % kEach == 0 ? split.calibrated : split.judged;
-    part.push_back(rows[static_cast<size_t>(i * count / most)]);
+Int8Items split_for_int8(const PrecisionTrial& trial) {
+  std::vector<std::pair<io::Digest128, int64_t>> drawn;
+  for (const int64_t item : trial.rows) {
+    const data::Sample& sample = trial.listing.samples[static_cast<size_t>(trial.views.row_of(item))];
+    drawn.emplace_back(io::digest_of(sample.image_path), item);
+  }
+  std::sort(drawn.begin(), drawn.end());
+  drawn.resize(std::min(drawn.size(), kCalibrated + kJudged));
+  const size_t calibrated = (drawn.size() + kEach - 1) / kEach;
+  Int8Items split;
+  for (size_t i = 0; i < drawn.size(); ++i)
+    (i < calibrated ? split.calibrated : split.judged).push_back(drawn[i].second);
+  for (auto* part : {&split.calibrated, &split.judged}) {
+    std::sort(part->begin(), part->end(), [&](int64_t x, int64_t y) {
+      return std::make_pair(trial.views.row_of(x), x) < std::make_pair(trial.views.row_of(y), y);
+    });
   }
   return split;
 }
 
-std::shared_ptr<const engine::Calibration> calibrate(const PrecisionTrial& trial, const std::vector<int64_t>& rows,
-                                                     Reporter& reporter) {
+Calibrated calibrate(const PrecisionTrial& trial, const std::vector<int64_t>& items, Reporter& reporter) {
   const auto observer = engine::make_openvino_observer(trial.module, "forward", trial.options);
   std::vector<engine::ValueRange> ranges;
+  Calibrated made;
   forward_pass(
-      trial.listing, rows, *observer, {trial.loader_threads, "calibrating int8"},
-      [&](const std::vector<int64_t>&, const std::vector<at::Tensor>& outputs) { widen(ranges, outputs); }, reporter);
+      trial.listing, items, *observer, {trial.loader_threads, "calibrating int8", trial.views},
+      [&](const std::vector<int64_t>& good, const std::vector<at::Tensor>& outputs) {
+        widen(ranges, outputs);
+        made.pictures += static_cast<int64_t>(good.size());
+      },
+      reporter);
   if (ranges.empty()) throw ModelError("int8: none of the pictures to calibrate on can be read");
-  return make_calibration(std::move(ranges));
+  made.calibration = make_calibration(std::move(ranges));
+  return made;
 }
 
 std::shared_ptr<const engine::Calibration> make_calibration(std::vector<engine::ValueRange> ranges) {

@@ -9,20 +9,26 @@
 
 namespace engraft::finetune {
 
-/// Pictures by which eight bits are chosen and judged: no picture is in both.
-struct Int8Rows {
+/// Items by which eight bits are chosen and judged: none is in both.
+struct Int8Items {
   std::vector<int64_t> calibrated, judged;
 };
 
-/// Of `rows`, in equal steps: at most 128 to calibrate on, which is every fifth, and at most 512 to judge by. One row
-/// is calibrated on and leaves none to judge by.
-Int8Rows split_for_int8(const std::vector<int64_t>& rows);
+/// Of the trial's items: at most 128 to calibrate on, a fifth, and at most 512 to judge by, drawn by a digest of their
+/// image_paths, so that no order of the data matters, and each part in the order of the data. One item is calibrated on
+/// and leaves none to judge by.
+Int8Items split_for_int8(const PrecisionTrial& trial);
 
-/// Runs the observer (engine.h) on `rows`: the least and the largest value over all pictures, not the means of these,
+struct Calibrated {
+  std::shared_ptr<const engine::Calibration> calibration;
+  /// Pictures that could be read.
+  int64_t pictures = 0;
+};
+
+/// Runs the observer (engine.h) on `items`: the least and the largest value over all pictures, not the means of these,
 /// which cut off more. Throws ModelError where none can be read or a value is not finite, and as
 /// make_openvino_observer.
-std::shared_ptr<const engine::Calibration> calibrate(const PrecisionTrial& trial, const std::vector<int64_t>& rows,
-                                                     Reporter& reporter);
+Calibrated calibrate(const PrecisionTrial& trial, const std::vector<int64_t>& items, Reporter& reporter);
 
 /// With a digest (xxh3-128 of the ranges).
 std::shared_ptr<const engine::Calibration> make_calibration(std::vector<engine::ValueRange> ranges);

@@ -19,7 +19,7 @@ std::unique_ptr<engine::Engine> choose_engine(const std::string& wanted, const t
 
 /// The same for what judges a model.pt on so many `pictures`, where "auto" is LibTorch and says nothing: its results
 /// are to be the same in result.json, by evaluate and by predict, on machines with and without other engines. On a CPU
-/// it is folded where the pictures are worth it, kWorthFolding of them and up.
+/// it is folded where the pictures are worth it, kWorthFolding of them and up, which rounds otherwise than below.
 std::unique_ptr<engine::Engine> choose_judging_engine(const std::string& wanted, const torch::jit::Module& module,
                                                       engine::EngineOptions options, int64_t pictures,
                                                       Reporter& reporter);

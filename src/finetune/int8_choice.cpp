@@ -5,22 +5,24 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <unordered_map>
 
 #include "base/errors.h"
 #include "base/text.h"
 #include "data/digest.h"
 #include "finetune/calibrate.h"
 #include "finetune/forward_pass.h"
+#include "finetune/int8_probe.h"
 #include "model/preprocessing_source.h"
 #include "store/remembered.h"
 #include "tensor/device.h"
-#include "train/ridge.h"
 
 namespace engraft::finetune {
 
 namespace {
 
-/// Counts up where calibrating or judging changes, so that nothing older is taken for it.
+/// Counts up where calibrating, judging or the places that are rounded (engine/quantisation.cpp) change, so that
+/// nothing older is taken for it.
 constexpr int kMethod = 1;
 
 /// Two engines of one network by turns on the same pictures: the outputs of the first, then those of the second. They
@@ -46,75 +48,46 @@ struct Compared {
 };
 
 /// [B, D] of an output of any shape: 4-D ones by their averages.
-at::Tensor probe_rows(const at::Tensor& output) { return model::pooled(output, model::Pool::kAverage).flatten(1); }
-
-/// How many of `rows` are told right by ridge regression on the other half of them, every second.
-int64_t count_right(const at::Tensor& rows, const std::vector<int64_t>& labels) {
-  int64_t right = 0;
-  for (const int64_t half : {0, 1}) {
-    std::vector<int64_t> known, asked;
-    for (int64_t i = 0; i < rows.size(0); ++i) (i % 2 == half ? known : asked).push_back(i);
-    if (known.empty() || asked.empty()) continue;
-    std::vector<int64_t> known_labels;
-    for (const int64_t i : known) known_labels.push_back(labels[static_cast<size_t>(i)]);
-    const auto told = train::ridge_classes(rows.index_select(0, at::tensor(known)), known_labels,
-                                           rows.index_select(0, at::tensor(asked)));
-    for (size_t i = 0; i < asked.size(); ++i) right += told[i] == labels[static_cast<size_t>(asked[i])] ? 1 : 0;
-  }
-  return right;
+at::Tensor probe_rows(const at::Tensor& output) {
+  return model::pooled(output, model::Pool::kAverage).flatten(1).clone();
 }
 
-/// Of the rows that have a label.
-void probe(const Compared& output, const std::vector<int64_t>& labels, Int8Verdict& verdict) {
-  std::vector<int64_t> places, known;
-  for (size_t i = 0; i < labels.size(); ++i) {
-    if (labels[i] < 0) continue;
-    places.push_back(static_cast<int64_t>(i));
-    known.push_back(labels[i]);
-  }
-  if (places.size() < 2 || std::all_of(known.begin(), known.end(), [&](int64_t k) { return k == known.front(); }))
-    return;
-  const at::Tensor chosen = at::tensor(places);
-  Int8Verdict::Probe found{static_cast<int64_t>(places.size()),
-                           count_right(at::cat(output.f32).index_select(0, chosen), known),
-                           count_right(at::cat(output.int8).index_select(0, chosen), known)};
-  const auto lost = [](const Int8Verdict::Probe& p) { return p.f32_right - p.int8_right; };
-  if (!verdict.probe || lost(found) > lost(*verdict.probe)) verdict.probe = found;
+int64_t label_of(const PrecisionTrial& trial, int64_t item) {
+  return trial.listing.samples[static_cast<size_t>(trial.views.row_of(item))].label;
 }
 
-bool has_labels(const data::Listing& listing, const std::vector<int64_t>& rows) {
-  return listing.classes.size() > 1 && std::any_of(rows.begin(), rows.end(), [&](int64_t row) {
-           return listing.samples[static_cast<size_t>(row)].label >= 0;
-         });
-}
-
-Int8Verdict judge_int8(const PrecisionTrial& trial, const std::vector<int64_t>& rows, engine::Engine& f32,
+Int8Verdict judge_int8(const PrecisionTrial& trial, const std::vector<int64_t>& items, engine::Engine& f32,
                        engine::Engine& int8, Reporter& reporter) {
-  const bool is_probed = has_labels(trial.listing, rows);
+  const bool is_probed = trial.listing.classes.size() > 1 && std::any_of(items.begin(), items.end(), [&](int64_t item) {
+                           return label_of(trial, item) >= 0;
+                         });
   PairEngine pair(f32, int8);
   std::vector<Compared> compared;
   std::vector<int64_t> labels;
   const auto take = [&](const std::vector<int64_t>& good, const std::vector<at::Tensor>& outputs) {
     const size_t count = outputs.size() / 2;
     compared.resize(count);
-    for (const int64_t row : good) labels.push_back(trial.listing.samples[static_cast<size_t>(row)].label);
+    for (const int64_t item : good) labels.push_back(label_of(trial, item));
     for (size_t i = 0; i < count; ++i) {
-      const at::Tensor &a = outputs[count + i], &b = outputs[i];
+      const at::Tensor &a = outputs[i], &b = outputs[count + i];
       compared[i].cosines.push_back(row_cosines(model::pooled(a, trial.pool), model::pooled(b, trial.pool)));
       if (!is_probed) continue;
-      compared[i].f32.push_back(probe_rows(b).clone());
-      compared[i].int8.push_back(probe_rows(a).clone());
+      compared[i].f32.push_back(probe_rows(a));
+      compared[i].int8.push_back(probe_rows(b));
     }
   };
-  forward_pass(trial.listing, rows, pair, {trial.loader_threads, "judging int8"}, take, reporter);
+  forward_pass(trial.listing, items, pair, {trial.loader_threads, "judging int8", trial.views}, take, reporter);
   Int8Verdict verdict;
   verdict.judged = static_cast<int64_t>(labels.size());
   for (const Compared& output : compared) {
     const at::Tensor cosines = at::cat(output.cosines);
-    const double mean = cosines.mean().item<double>(), least = cosines.min().item<double>();
-    if (!(mean >= verdict.mean_cosine)) verdict.mean_cosine = mean;
-    if (!(least >= verdict.least_cosine)) verdict.least_cosine = least;
-    if (is_probed) probe(output, labels, verdict);
+    const auto mean = cosines.mean().item<double>();
+    verdict.mean_cosine = lesser(verdict.mean_cosine, mean);
+    verdict.least_cosine = lesser(verdict.least_cosine, cosines.min().item<double>());
+    if (!is_probed || !std::isfinite(mean)) continue;
+    const auto found = probe_both(at::cat(output.f32), at::cat(output.int8), labels);
+    const auto lost = [](const Int8Verdict::Probe& probe) { return probe.f32_right - probe.int8_right; };
+    if (found && (!verdict.probe || lost(*found) > lost(*verdict.probe))) verdict.probe = found;
   }
   return verdict;
 }
@@ -122,83 +95,86 @@ Int8Verdict judge_int8(const PrecisionTrial& trial, const std::vector<int64_t>& 
 /// What is wrong with it; empty where nothing is.
 std::string objection(const Int8Verdict& verdict) {
   if (verdict.judged == 0) return "no readable picture is left to judge it by";
-  if (verdict.probe) {
-    const double lost = static_cast<double>(verdict.probe->f32_right - verdict.probe->int8_right);
-    const double most = std::max(1.0, kMostProbeLoss * static_cast<double>(verdict.probe->pictures));
-    if (lost <= most) return "";
-    return text::cat(verdict_text(verdict), "; at most ", text::fixed(most, 0), " fewer are allowed");
+  const bool is_told = verdict.probe && is_above_chance(*verdict.probe);
+  if (is_told && verdict.mean_cosine >= kLeastProbedCosine && std::isfinite(verdict.least_cosine)) {
+    const Int8Verdict::Probe& probe = *verdict.probe;
+    const auto most = std::max<int64_t>(1, static_cast<int64_t>(kMostProbeLoss * static_cast<double>(probe.pictures)));
+    if (probe.f32_right - probe.int8_right <= most) return "";
+    return text::cat(verdict_text(verdict), "; at most ", most, " fewer ", most == 1 ? "is" : "are", " allowed");
   }
   if (verdict.mean_cosine >= kLeastMeanCosine && verdict.least_cosine >= kLeastEachCosine) return "";
   return text::cat(verdict_text(verdict), "; at least ", text::shortest(kLeastMeanCosine), " and ",
-                   text::shortest(kLeastEachCosine), " are asked for");
+                   text::shortest(kLeastEachCosine), " are asked for",
+                   verdict.probe && !is_told ? ", since a probe tells the labels hardly better than chance" : "");
 }
 
 /// Finds out what is to be known of it.
 PrecisionChoice try_int8(const PrecisionTrial& trial, Reporter& reporter) {
   PrecisionChoice choice;
-  const Int8Rows rows = split_for_int8(trial.rows);
+  const Int8Items items = split_for_int8(trial);
   try {
-    choice.calibration = calibrate(trial, rows.calibrated, reporter);
+    const Calibrated calibrated = calibrate(trial, items.calibrated, reporter);
     engine::EngineOptions options = trial.options;
     options.is_frozen = true;
     const auto f32 = engine::make_engine(trial.module, "forward", options);
     options.precision = tensor::Precision::kInt8;
-    options.calibration = choice.calibration;
+    options.calibration = calibrated.calibration;
     const auto int8 = engine::make_engine(trial.module, "forward", options);
-    choice.int8 = judge_int8(trial, rows.judged, *f32, *int8, reporter);
-    choice.int8->calibrated = static_cast<int64_t>(rows.calibrated.size());
+    choice.int8 = judge_int8(trial, items.judged, *f32, *int8, reporter);
+    choice.int8->calibrated = calibrated.pictures;
     choice.fallback = objection(*choice.int8);
+    if (!choice.fallback.empty()) return choice;
+    choice.precision = tensor::Precision::kInt8;
+    choice.calibration = calibrated.calibration;
   } catch (const ModelError& error) {
     choice.fallback = error.what();
-  }
-  if (choice.fallback.empty()) {
-    choice.precision = tensor::Precision::kInt8;
-  } else {
-    choice.calibration = nullptr;
   }
   return choice;
 }
 
 /// All that a finding depends on: the network, how pictures reach it, which pictures, and what runs it.
 io::Json key_of(const PrecisionTrial& trial) {
-  const Int8Rows rows = split_for_int8(trial.rows);
+  const Int8Items items = split_for_int8(trial);
   data::Listing used = trial.listing;
   used.samples.clear();
-  for (const auto* part : {&rows.calibrated, &rows.judged})
-    for (const int64_t row : *part) used.samples.push_back(trial.listing.samples[static_cast<size_t>(row)]);
-  return {{"method", kMethod},
-          {"network", *trial.network},
-          {"preprocessing", model::to_json(trial.options.preprocessing)},
-          {"pool", model::to_text(trial.pool)},
-          {"batch", trial.options.batch_size},
-          {"engine", engine::openvino_version()},
-          {"platform", tensor::platform_text()},
-          {"pictures", data::data_digest(used)}};
-}
-
-io::Json to_json(const PrecisionChoice& choice) {
-  io::Json json;
-  add_to(json, choice);
-  if (choice.calibration != nullptr) json["calibration"] = finetune::to_json(*choice.calibration);
-  return json;
-}
-
-/// The reverse; none where the text is not one of to_json().
-std::optional<PrecisionChoice> choice_from_json(const io::Json& json) {
-  PrecisionChoice choice;
-  try {
-    choice.fallback = json.value("precision_fallback", "");
-    if (json.contains("int8")) choice.int8 = int8_from_json(json["int8"]);
-    if (choice.fallback.empty()) {
-      choice.precision = tensor::Precision::kInt8;
-      choice.calibration = calibration_from_json(json.at("calibration"), "int8");
-    }
-  } catch (const nlohmann::json::exception&) {
-    return std::nullopt;
-  } catch (const DataError&) {
-    return std::nullopt;
+  for (const auto* part : {&items.calibrated, &items.judged}) {
+    for (const int64_t item : *part)
+      used.samples.push_back(trial.listing.samples[static_cast<size_t>(trial.views.row_of(item))]);
   }
-  return choice;
+  io::Json key = {{"method", kMethod},
+                  {"network", *trial.network},
+                  {"preprocessing", model::to_json(trial.options.preprocessing)},
+                  {"pool", model::to_text(trial.pool)},
+                  {"batch", trial.options.batch_size},
+                  {"engine", engine::openvino_version()},
+                  {"platform", tensor::platform_text()},
+                  {"unit", tensor::int8_unit()},
+                  {"pictures", data::data_digest(used)}};
+  if (trial.views.is_random()) {
+    key["views"] = {{"augmentation", image::to_text(trial.views.augmentation)},
+                    {"seed", trial.views.seed},
+                    {"calibrated", items.calibrated},
+                    {"judged", items.judged}};
+  }
+  return key;
+}
+
+Int8Verdict verdict_from_json(const io::Json& json) {
+  const auto count = [](const io::Json& object, const char* key) { return object.at(key).get<int64_t>(); };
+  const auto number = [&](const char* key) {
+    return json.at(key).is_null() ? std::nan("") : json.at(key).get<double>();
+  };
+  Int8Verdict verdict;
+  verdict.calibrated = count(json, "calibrated");
+  verdict.judged = count(json, "judged");
+  verdict.mean_cosine = number("mean_cosine");
+  verdict.least_cosine = number("least_cosine");
+  if (json.contains("probe")) {
+    const io::Json& probe = json["probe"];
+    verdict.probe = {count(probe, "pictures"),  count(probe, "f32_right"),  count(probe, "int8_right"),
+                     count(probe, "f32_alone"), count(probe, "int8_alone"), count(probe, "most_frequent")};
+  }
+  return verdict;
 }
 
 }  // namespace
@@ -209,18 +185,56 @@ PrecisionChoice choose_int8(const PrecisionTrial& trial, Reporter& reporter) {
   const store::Remembered remembered(trial.cache_dir, "int8");
   const io::Json key = key_of(trial);
   if (const auto known = remembered.find(key)) {
-    if (auto choice = choice_from_json(*known)) return *choice;
+    if (auto choice = choice_from_finding(*known)) return *choice;
   }
   PrecisionChoice choice = try_int8(trial, reporter);
-  if (choice.int8) remembered.keep(key, to_json(choice));
+  if (choice.int8) remembered.keep(key, finding_json(choice));
   return choice;
 }
 
-PrecisionChoice int8_as_begun(std::shared_ptr<const engine::Calibration> calibration) {
+PrecisionChoice instead_of(const PrecisionChoice& int8, PrecisionChoice other) {
+  other.int8 = int8.int8;
+  other.fallback = int8.fallback + (other.fallback.empty() ? "" : "; bf16: " + other.fallback);
+  return other;
+}
+
+io::Json finding_json(const PrecisionChoice& choice) {
+  io::Json json = {{"method", kMethod}};
+  add_to(json, choice);
+  if (choice.calibration != nullptr) json["calibration"] = to_json(*choice.calibration);
+  return json;
+}
+
+std::optional<PrecisionChoice> choice_from_finding(const io::Json& finding) {
   PrecisionChoice choice;
-  choice.precision = tensor::Precision::kInt8;
-  choice.calibration = std::move(calibration);
+  try {
+    if (finding.at("method") != kMethod) return std::nullopt;
+    choice.fallback = finding.value("precision_fallback", "");
+    if (choice.fallback.empty() || finding.contains("int8")) choice.int8 = verdict_from_json(finding.at("int8"));
+    if (!choice.fallback.empty()) return choice;
+    choice.precision = tensor::Precision::kInt8;
+    choice.calibration = calibration_from_json(finding.at("calibration"), "int8");
+  } catch (const nlohmann::json::exception&) {
+    return std::nullopt;
+  } catch (const DataError&) {
+    return std::nullopt;
+  }
   return choice;
+}
+
+io::Json to_json(const Int8Verdict& verdict) {
+  const auto number = [](double value) { return std::isfinite(value) ? io::Json(value) : io::Json(); };
+  io::Json json = {{"calibrated", verdict.calibrated},
+                   {"judged", verdict.judged},
+                   {"mean_cosine", number(verdict.mean_cosine)},
+                   {"least_cosine", number(verdict.least_cosine)}};
+  if (verdict.probe) {
+    const Int8Verdict::Probe& probe = *verdict.probe;
+    json["probe"] = {{"pictures", probe.pictures},     {"f32_right", probe.f32_right},
+                     {"int8_right", probe.int8_right}, {"f32_alone", probe.f32_alone},
+                     {"int8_alone", probe.int8_alone}, {"most_frequent", probe.most_frequent}};
+  }
+  return json;
 }
 
 std::string verdict_text(const Int8Verdict& verdict) {

@@ -8,8 +8,8 @@
 #include <thread>
 #include <utility>
 
+#include "data/picture_file.h"
 #include "image/transform.h"
-#include "io/atomic_file.h"
 
 namespace engraft::finetune {
 
@@ -60,10 +60,10 @@ class PictureFiles {
   PictureFiles(const data::Listing& listing, std::vector<io::FileFacts>* facts) : listing_(listing), facts_(facts) {}
 
   std::string read(int64_t row) const {
-    const std::string& file = listing_.samples[static_cast<size_t>(row)].file;
-    if (facts_ == nullptr) return io::read_regular_file(file);
-    io::FileFacts facts = io::look_at_file(file);  // before it is read: what changes it later changes its time
-    std::string bytes = io::read_regular_file(file);
+    const data::Sample& sample = listing_.samples[static_cast<size_t>(row)];
+    if (facts_ == nullptr) return data::read_picture(sample);
+    io::FileFacts facts = data::look_at_picture(sample);  // before it is read: what changes it later changes its time
+    std::string bytes = data::read_picture(sample);
     facts.digest = io::digest_of(bytes);
     const std::lock_guard<std::mutex> lock(*mutex_);  // of a picture whose views are read twice, the first counts
     io::FileFacts& noted = (*facts_)[static_cast<size_t>(row)];

@@ -35,7 +35,7 @@ std::vector<at::Tensor> outputs_in(Precision precision, const PrecisionTrial& tr
   SilentReporter silent;
   std::vector<at::Tensor> out;
   forward_pass(
-      trial.listing, rows, *engine, {trial.loader_threads, "trying bf16"},
+      trial.listing, rows, *engine, {trial.loader_threads, "trying bf16", trial.views},
       [&](const std::vector<int64_t>&, const std::vector<at::Tensor>& outputs) { out = outputs; }, silent);
   return out;
 }
@@ -46,8 +46,8 @@ Drift drift_of_all(const std::vector<at::Tensor>& bf16, const std::vector<at::Te
   for (size_t i = 0; i < f32.size(); ++i) {
     const Drift drift = drift_of(bf16[i], f32[i]);
     worst.pictures = drift.pictures;
-    if (!(drift.largest <= worst.largest)) worst.largest = drift.largest;
-    if (!(drift.mean_cosine >= worst.mean_cosine)) worst.mean_cosine = drift.mean_cosine;
+    worst.largest = -lesser(-worst.largest, -drift.largest);
+    worst.mean_cosine = lesser(worst.mean_cosine, drift.mean_cosine);
   }
   return worst;
 }
@@ -93,13 +93,12 @@ PrecisionChoice int8_or_other(const PrecisionTrial& trial, Reporter& reporter) {
     return int8;
   }
   reporter.warn("precision: int8 does not do for this network and these pictures: " + int8.fallback);
-  PrecisionChoice other = choose_precision("auto", trial, reporter);
-  other.int8 = int8.int8;
-  if (other.fallback.empty()) other.fallback = int8.fallback;
-  return other;
+  return instead_of(int8, choose_precision("auto", trial, reporter));
 }
 
 }  // namespace
+
+double lesser(double a, double b) { return std::isnan(a) || a < b ? a : b; }
 
 at::Tensor row_cosines(const at::Tensor& first, const at::Tensor& second) {
   const at::Tensor a = first.flatten(1).to(at::kDouble), b = second.flatten(1).to(at::kDouble);  // [B, elements]
@@ -148,35 +147,8 @@ void add_to(io::Json& record, const PrecisionChoice& choice) {
                        {"largest", number(choice.drift->largest)},
                        {"mean_cosine", number(choice.drift->mean_cosine)}};
   }
-  if (choice.int8) {
-    const Int8Verdict& int8 = *choice.int8;
-    record["int8"] = {{"calibrated", int8.calibrated},
-                      {"judged", int8.judged},
-                      {"mean_cosine", number(int8.mean_cosine)},
-                      {"least_cosine", number(int8.least_cosine)}};
-    if (int8.probe)
-      record["int8"]["probe"] = {{"pictures", int8.probe->pictures},
-                                 {"f32_right", int8.probe->f32_right},
-                                 {"int8_right", int8.probe->int8_right}};
-  }
+  if (choice.int8) record["int8"] = to_json(*choice.int8);
   if (!choice.fallback.empty()) record["precision_fallback"] = choice.fallback;
-}
-
-Int8Verdict int8_from_json(const io::Json& json) {
-  const auto number = [&](const char* key) {
-    return json.at(key).is_null() ? std::nan("") : json.at(key).get<double>();
-  };
-  Int8Verdict verdict;
-  verdict.calibrated = json.at("calibrated").get<int64_t>();
-  verdict.judged = json.at("judged").get<int64_t>();
-  verdict.mean_cosine = number("mean_cosine");
-  verdict.least_cosine = number("least_cosine");
-  if (json.contains("probe")) {
-    const io::Json& probe = json["probe"];
-    verdict.probe = {probe.at("pictures").get<int64_t>(), probe.at("f32_right").get<int64_t>(),
-                     probe.at("int8_right").get<int64_t>()};
-  }
-  return verdict;
 }
 
 }  // namespace engraft::finetune

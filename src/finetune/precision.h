@@ -12,6 +12,7 @@
 #include "base/report.h"
 #include "data/listing.h"
 #include "engine/engine.h"
+#include "finetune/views.h"
 #include "io/json.h"
 #include "model/compose.h"
 
@@ -33,6 +34,9 @@ Drift drift_of(const at::Tensor& bf16, const at::Tensor& f32);
 /// above (measured: Inception v3's last feature map 0.9997, GoogLeNet's logits 0.99998).
 constexpr double kLeastCosine = 0.99;
 
+/// The lesser of the two, and NaN where one is.
+double lesser(double a, double b);
+
 /// The cosine between each row of `a` and that of `b`, of one shape [B, …]: float64 [B]. 1 where both are 0, 0 where
 /// one is.
 at::Tensor row_cosines(const at::Tensor& a, const at::Tensor& b);
@@ -44,9 +48,10 @@ struct Int8Verdict {
   /// Between rows in int8 and in float32; of several outputs the worst. NaN where one is not finite.
   double mean_cosine = 1;
   double least_cosine = 1;
-  /// Of the judged pictures with a label: how many a probe tells right by rows of either precision.
+  /// Of the judged pictures with a label: how many a probe tells right by rows of either precision, and how many by
+  /// those of one alone; and how many there are of the most frequent class.
   struct Probe {
-    int64_t pictures, f32_right, int8_right;
+    int64_t pictures = 0, f32_right = 0, int8_right = 0, f32_alone = 0, int8_alone = 0, most_frequent = 0;
   };
   std::optional<Probe> probe;
 };
@@ -69,9 +74,11 @@ struct PrecisionChoice {
 struct PrecisionTrial {
   const torch::jit::Module& module;
   const data::Listing& listing;
+  /// Rows, or where there are `views` items of these, one a picture.
   const std::vector<int64_t>& rows;
   const engine::EngineOptions& options;
   int64_t loader_threads = 0;
+  Views views = {};
   /// How an output becomes a row of what is kept.
   model::Pool pool = model::Pool::kAverage;
   /// What network it is, for what is remembered of it: {"sha256": …, "taps": […]}.
@@ -94,8 +101,5 @@ PrecisionChoice choose_judging_precision(const std::string& wanted, const Precis
 
 /// Adds "precision" to `record`, and "drift", "int8" and "precision_fallback" where there are such.
 void add_to(io::Json& record, const PrecisionChoice& choice);
-
-/// What add_to() put under "int8". Throws nlohmann's exceptions for anything else.
-Int8Verdict int8_from_json(const io::Json& json);
 
 }  // namespace engraft::finetune

@@ -10,6 +10,7 @@
 #include "base/errors.h"
 #include "base/text.h"
 #include "finetune/progress_json.h"
+#include "finetune/stage_fit.h"
 #include "io/toml.h"
 
 namespace engraft::finetune {
@@ -183,8 +184,8 @@ StageCheckpointer::StageCheckpointer(const Setup& setup, const StagePlan& stage,
   for (const auto& item : model::learning_tensors(setup.body, stage.freeze))
     bytes += static_cast<double>(item.value.nbytes());
   for (const auto& item : setup.head.parameters()) bytes += static_cast<double>(item.value.nbytes());
-  constexpr double kCopies = 4;  // now, best, and two slots of an optimiser
-  set_interval(kCopies * bytes / kGuessedBytesPerSecond);
+  const double copies = takes_last(setup, stage) ? 3 : 4;  // now, two slots of an optimiser, and the best
+  set_interval(copies * bytes / kGuessedBytesPerSecond);
 }
 
 void StageCheckpointer::set_interval(double cost_s) {

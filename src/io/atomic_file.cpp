@@ -139,6 +139,28 @@ std::string read_file(const std::string& path) { return read_whole(path, 0, fals
 // Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
 std::string read_regular_file(const std::string& path) { return read_whole(path, O_NONBLOCK, true); }
 
+std::string read_part(const std::string& path, int64_t offset, int64_t size) {
+  const auto fail = [&](const char* reason) { return DataError("cannot read " + path + ": " + reason); };
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (descriptor < 0) throw fail(std::strerror(errno));
+  const std::unique_ptr<const int, void (*)(const int*)> closer(&descriptor, [](const int* d) { ::close(*d); });
+  struct stat info {};
+  if (::fstat(descriptor, &info) != 0) throw fail(std::strerror(errno));
+  if (!S_ISREG(info.st_mode)) throw fail("a pipe or device, not a file");
+  if (offset < 0 || size < 0 || info.st_size - offset < size) throw fail("it ends before the part that is wanted");
+  std::string bytes(static_cast<size_t>(size), '\0');
+  size_t filled = 0;
+  while (filled < bytes.size()) {
+    const ssize_t got = ::pread(descriptor, bytes.data() + filled, bytes.size() - filled,
+                                static_cast<off_t>(offset + static_cast<int64_t>(filled)));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw fail(std::strerror(errno));
+    if (got == 0) throw fail("it ends before the part that is wanted");
+    filled += static_cast<size_t>(got);
+  }
+  return bytes;
+}
+
 void make_folders(const std::string& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);

@@ -49,6 +49,10 @@ std::string read_file(const std::string& path);
 /// end.
 std::string read_regular_file(const std::string& path);
 
+/// `size` bytes from `offset` on of a regular file. Throws DataError "cannot read PATH: reason", also where the file
+/// ends before.
+std::string read_part(const std::string& path, int64_t offset, int64_t size);
+
 /// Makes the folder and its parents. Throws SystemError.
 void make_folders(const std::string& path);
 

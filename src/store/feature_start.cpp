@@ -9,6 +9,7 @@
 #include "store/feature_files.h"
 #include "store/feature_index.h"
 #include "store/feature_tables.h"
+#include "store/json_fields.h"
 #include "store/run_folder.h"
 
 namespace engraft::store {
@@ -50,6 +51,10 @@ void require_same_object(const std::string& folder, const std::string& before, c
   const auto shown = [](const io::Json& object, const std::string& key) {
     return object.contains(key) ? io::json_line(object.at(key)) : "none";
   };
+  const auto shortened = [](const std::string& value) {
+    constexpr size_t kMost = 80;
+    return value.size() <= kMost ? value : value.substr(0, kMost) + "…";
+  };
   std::set<std::string> keys;
   for (const io::Json* object : {&a, &b}) {
     for (const auto& item : object->items()) keys.insert(item.key());
@@ -57,7 +62,7 @@ void require_same_object(const std::string& folder, const std::string& before, c
   std::vector<std::string> different;
   for (const std::string& key : keys) {
     if (shown(a, key) != shown(b, key))
-      different.push_back(text::cat(key, " (", shown(a, key), ", now ", shown(b, key), ")"));
+      different.push_back(text::cat(key, " (", shortened(shown(a, key)), ", now ", shortened(shown(b, key)), ")"));
   }
   if (!different.empty()) throw DataError(folder + ": was begun with another " + text::join(different, ", ") + advice);
 }
@@ -96,13 +101,17 @@ std::optional<Unfinished> begun_writing(const FeatureStoreOptions& options, cons
 }
 
 void remove_leftovers(const std::string& folder) {
-  const FeatureStoreReader reader(folder);
-  for (const io::Json& json : reader.meta().at("taps")) {
+  const std::string file = folder + "/" + kStoreFile;
+  const io::Json store = io::read_json(file);
+  const JsonFields fields(store, file);
+  const FeatureType type = feature_type_from_text(fields.word("dtype"));
+  const io::Json& taps = fields.list("taps");
+  for (const io::Json& json : taps) {
     const TapRecord tap = tap_from_json(json, folder);
-    const bool is_only_tap = reader.taps().size() == 1;
+    const bool is_only_tap = taps.size() == 1;
     const auto next = [&](size_t further) {
       const auto number = static_cast<int64_t>(tap.shards.size() + further);
-      return folder + "/" + shard_name(tap.shape.tap, is_only_tap, number, reader.type());
+      return folder + "/" + shard_name(tap.shape.tap, is_only_tap, number, type);
     };
     std::error_code unknown;
     for (size_t i = 0; fs::remove(next(i), unknown); ++i) {

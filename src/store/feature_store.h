@@ -113,8 +113,7 @@ class FeatureStoreWriter {
 
   /// Ends the store. The members of the object `meta` (say `data`, with its digest) stand in store.json after those of
   /// the writer, whose names they must not take.
-  /// Returns how many pictures of the store have no row.
-  int64_t finish(const io::Json& meta);
+  void finish(const io::Json& meta);
 
  private:
   struct Impl;

@@ -194,7 +194,7 @@ std::vector<PictureFile> FeatureStoreWriter::files() {
 
 void FeatureStoreWriter::relabel(const std::vector<IndexRow>& current) { impl_->current_labels = current; }
 
-int64_t FeatureStoreWriter::finish(const io::Json& meta) {
+void FeatureStoreWriter::finish(const io::Json& meta) {
   Impl& impl = *impl_;
   const auto& options = impl.options;
   for (const auto& tap : impl.taps) tap->finish();
@@ -220,7 +220,6 @@ int64_t FeatureStoreWriter::finish(const io::Json& meta) {
   io::write_json(options.folder + "/" + kStoreFile, store);
   remove_leftovers(options.folder);
   impl.is_over = true;
-  return counts.skipped;
 }
 
 }  // namespace engraft::store

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <stdexcept>
 
-#include "base/errors.h"
 #include "base/text.h"
 
 namespace engraft::train {
@@ -59,7 +59,8 @@ double best_penalty(const Decomposed& gram) {
 std::vector<int64_t> ridge_classes(const at::Tensor& rows, const std::vector<int64_t>& labels,
                                    const at::Tensor& others) {
   if (rows.dim() != 2 || rows.size(0) == 0 || rows.size(0) != static_cast<int64_t>(labels.size()))
-    throw UsageError(text::cat("ridge: ", labels.size(), " labels for rows ", text::shape(rows.sizes().vec())));
+    throw std::invalid_argument(
+        text::cat("ridge: ", labels.size(), " labels for rows ", text::shape(rows.sizes().vec())));
   const at::Tensor center = rows.to(at::kDouble).mean(0);
   const at::Tensor centred = rows.to(at::kDouble) - center, targets = targets_of(labels);
   const at::Tensor mean = targets.mean(0);  // [K], the intercept

@@ -139,3 +139,31 @@ TEST_CASE("a picture that cannot be read is told each time and tried anew once i
   CHECK(embedded(folder, arguments)["rows"] == 2);
   CHECK(!fs::exists(folder + "/some/skipped.csv"));
 }
+
+TEST_CASE("embed reads .tar archives and a list on stdin as it reads folders", "[cli]") {
+  const std::string folder = example().path();
+  const std::vector<std::string> pictures = pictures_in(folder + "/ex/pictures");
+  std::string list, members;
+  for (const std::string& picture : pictures) {
+    const std::string member = fs::relative(picture, folder + "/ex/pictures").string();
+    list += picture + "\n";
+    members += " '" + member + "'";
+  }
+  test::put_file(folder + "/list.txt", list);
+  fs::create_directories(folder + "/shards");
+  REQUIRE(std::system(("tar -C '" + folder + "/ex/pictures' -cf '" + folder + "/shards/all.tar'" + members).c_str()) ==
+          0);
+  embedded(folder, "--data ex/pictures --out of-folder");
+  const std::string expected = io::read_file(folder + "/of-folder/features-00000.npy");
+  CHECK(embedded(folder, "--data - --out of-list <list.txt")["rows"] == 72);
+  CHECK(io::read_file(folder + "/of-list/features-00000.npy") == expected);
+  CHECK(embedded(folder, "--data shards --out of-tar --append")["rows"] == 72);
+  CHECK(io::read_file(folder + "/of-tar/features-00000.npy") == expected);
+  CHECK(io::read_file(folder + "/of-tar/index.csv").find("all.tar/train/") != std::string::npos);
+  CHECK(embedded(folder, "--data shards --out of-tar --append")["added"] == 0);
+  fs::last_write_time(folder + "/shards/all.tar", fs::file_time_type::clock::now());
+  CHECK(embedded(folder, "--data shards/all.tar --out of-tar --append")["added"] == 0);  // the bytes are the same
+  const Outcome predicted = engraft_in(folder, "predict --model run/model.pt --quiet shards/all.tar");
+  must(predicted);
+  CHECK(predicted.out.find("shards/all.tar/train/") != std::string::npos);
+}

@@ -10,7 +10,8 @@
 namespace engraft::test {
 
 Outcome engraft_in(const std::string& folder, const std::string& arguments) {
-  const std::string command = "cd '" + folder + "' && ENGRAFT_CACHE=.cache '" ENGRAFT_PROGRAM "' " + arguments + " >.out 2>.err";
+  const std::string command =
+      "cd '" + folder + "' && ENGRAFT_CACHE=.cache '" ENGRAFT_PROGRAM "' " + arguments + " >.out 2>.err";
   const int status = std::system(command.c_str());
   return {WEXITSTATUS(status), io::read_file(folder + "/.out"), io::read_file(folder + "/.err")};
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <filesystem>
 #include <numeric>
 
@@ -9,9 +10,11 @@
 #include "finetune/bench.h"
 #include "finetune/calibrate.h"
 #include "finetune/int8_choice.h"
+#include "finetune/int8_probe.h"
 #include "graph/surgery.h"
 
 using namespace engraft;
+using finetune::Int8Verdict;
 using finetune::PrecisionChoice;
 using tensor::Precision;
 using test::Bench;
@@ -34,10 +37,13 @@ struct Tried {
     rows.resize(listing.samples.size());
     std::iota(rows.begin(), rows.end(), 0);
   }
-  PrecisionChoice choose(Recorder& recorder) {
-    return finetune::choose_precision(
-        "int8", {module, listing, rows, options, 0, model::Pool::kAverage, &network, bench.folder / "cache"}, recorder);
+  finetune::PrecisionTrial trial() {
+    finetune::PrecisionTrial made{module, listing, rows, options};
+    made.network = &network;
+    made.cache_dir = bench.folder / "cache";
+    return made;
   }
+  PrecisionChoice choose(Recorder& recorder) { return finetune::choose_precision("int8", trial(), recorder); }
   void drop_labels() {
     for (data::Sample& sample : listing.samples) sample.label = -1;
   }
@@ -59,23 +65,94 @@ torch::jit::Module bad_net() {
   return module;
 }
 
+/// Beside what all pictures have in common, what tells them apart is less than a step of eight bits.
+torch::jit::Module blunted_net() {
+  torch::jit::Module module("__torch__.test.Blunted");
+  module.register_attribute("training", c10::BoolType::get(), false);
+  module.register_buffer("unit", at::eye(3).view({3, 3, 1, 1}));
+  module.define(
+      "def forward(self, x: Tensor) -> Tensor:\n"
+      "  y = torch.mean(x, [2, 3], True) + 3000.0\n"
+      "  return torch.flatten(torch.conv2d(y, self.unit), 1)\n");
+  return module;
+}
+
+Int8Verdict::Probe probe_of(int64_t pictures, int64_t f32_right, int64_t most_frequent) {
+  Int8Verdict::Probe probe;
+  probe.pictures = pictures;
+  probe.f32_right = f32_right;
+  probe.most_frequent = most_frequent;
+  return probe;
+}
+
 }  // namespace
 
-TEST_CASE("pictures to calibrate on and to judge by are apart, spread, and at most so many", "[module]") {
-  std::vector<int64_t> rows(2000);
-  std::iota(rows.begin(), rows.end(), 100);
-  const finetune::Int8Rows split = finetune::split_for_int8(rows);
+TEST_CASE("pictures to calibrate on and to judge by are apart, at most so many, and drawn without an order",
+          "[module]") {
+  Tried tried(good_net());
+  tried.listing.samples.clear();
+  tried.rows.clear();
+  for (int64_t i = 0; i < 2000; ++i) {
+    data::Sample sample;
+    sample.image_path = std::to_string(i);
+    tried.listing.samples.push_back(sample);
+    tried.rows.push_back(i);
+  }
+  const finetune::Int8Items split = finetune::split_for_int8(tried.trial());
   CHECK(split.calibrated.size() == 128);
   CHECK(split.judged.size() == 512);
+  for (const auto* part : {&split.calibrated, &split.judged}) {
+    CHECK(std::is_sorted(part->begin(), part->end()));
+    for (const int64_t of : {2, 3, 5}) {  // as often as by chance, six deviations and more
+      const auto hits = std::count_if(part->begin(), part->end(), [&](int64_t row) { return row % of == 0; });
+      const double expected = static_cast<double>(part->size()) / static_cast<double>(of);
+      CHECK(std::abs(static_cast<double>(hits) - expected) < 6 * std::sqrt(expected));
+    }
+  }
   std::vector<int64_t> all = split.calibrated;
   all.insert(all.end(), split.judged.begin(), split.judged.end());
   std::sort(all.begin(), all.end());
   CHECK(std::adjacent_find(all.begin(), all.end()) == all.end());
-  CHECK(all.front() == 100);
-  CHECK(all.back() >= 2090);
-  CHECK(finetune::split_for_int8({7}).calibrated == std::vector<int64_t>{7});
-  CHECK(finetune::split_for_int8({7}).judged.empty());
-  CHECK(finetune::split_for_int8({}).calibrated.empty());
+  tried.rows = {7};
+  CHECK(finetune::split_for_int8(tried.trial()).calibrated == std::vector<int64_t>{7});
+  CHECK(finetune::split_for_int8(tried.trial()).judged.empty());
+}
+
+TEST_CASE("with labels the probe decides, where it tells more than chance", "[module]") {
+  Tried tried(blunted_net());
+  Recorder recorder;
+  const PrecisionChoice choice = tried.choose(recorder);
+  CHECK(choice.precision != Precision::kInt8);
+  REQUIRE(choice.int8);
+  CHECK(choice.int8->mean_cosine > finetune::kLeastMeanCosine);  // the cosines see nothing
+  REQUIRE(choice.int8->probe);
+  const Int8Verdict::Probe& probe = *choice.int8->probe;
+  CHECK(probe.f32_right - probe.int8_right == probe.f32_alone - probe.int8_alone);
+  CHECK(probe.f32_right - probe.int8_right > 1);
+  CHECK_THAT(recorder.told, Catch::Contains("at most 1 fewer is allowed"));
+
+  CHECK(finetune::is_above_chance(probe_of(100, 70, 50)));
+  CHECK_FALSE(finetune::is_above_chance(probe_of(100, 55, 50)));
+  CHECK_FALSE(finetune::is_above_chance(probe_of(50, 0, 1)));  // a picture a class
+}
+
+TEST_CASE("a probe needs two classes, and pictures without a label are no part of it", "[module]") {
+  const at::Tensor rows = at::tensor({0.0F, 0.1F, 5.0F, 5.1F, 9.0F}).unsqueeze(1);
+  CHECK_FALSE(finetune::probe_both(rows, rows, {1, 1, -1, 1, -1}));
+  const auto probe = finetune::probe_both(rows, -rows, {0, 0, 1, 1, -1});
+  REQUIRE(probe);
+  CHECK(probe->pictures == 4);
+  CHECK(probe->most_frequent == 2);
+  CHECK(probe->f32_right == 4);
+  CHECK(probe->int8_right == 4);
+}
+
+TEST_CASE("the lesser of two keeps what is not a number", "[module]") {
+  const double nan = std::nan("");
+  CHECK(finetune::lesser(1, 2) == 1);
+  CHECK(finetune::lesser(2, 1) == 1);
+  CHECK(std::isnan(finetune::lesser(nan, 1)));
+  CHECK(std::isnan(finetune::lesser(1, nan)));
 }
 
 TEST_CASE("int8 that does for a network is chosen, and the next run knows it", "[module]") {
@@ -126,6 +203,14 @@ TEST_CASE("without labels the cosines decide, and int8 that does not do falls ba
   const bool is_near =
       choice.int8->mean_cosine >= finetune::kLeastMeanCosine && choice.int8->least_cosine >= finetune::kLeastEachCosine;
   CHECK((choice.precision == Precision::kInt8) == is_near);
+
+  // A finding as a store keeps it, and back.
+  const auto kept = finetune::choice_from_finding(finetune::finding_json(choice));
+  REQUIRE(kept);
+  CHECK(kept->precision == choice.precision);
+  CHECK(kept->int8->least_cosine == choice.int8->least_cosine);
+  CHECK_FALSE(finetune::choice_from_finding(io::Json::object()));
+  CHECK_FALSE(finetune::choice_from_finding({{"method", 1}, {"precision", "int8"}}));
 
   Tried bad(bad_net());
   bad.drop_labels();
