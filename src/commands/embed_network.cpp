@@ -46,7 +46,7 @@ finetune::PrecisionChoice precision_of(const EmbedOptions& options, const Networ
     reporter.note("precision: int8, calibrated as the store was begun");
     return *begun;
   }
-  reporter.note("precision: not int8, as the store was begun: " + begun->fallback);
+  reporter.note("precision: not int8, as the store was begun: " + begun->int8_refusal);
   return finetune::instead_of(*begun, finetune::choose_precision("auto", trial, reporter));
 }
 

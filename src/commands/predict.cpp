@@ -10,6 +10,7 @@
 #include "commands/commands.h"
 #include "commands/outputs.h"
 #include "commands/prediction_text.h"
+#include "data/tar_shards.h"
 #include "finetune/engine_choice.h"
 #include "finetune/judge.h"
 #include "finetune/precision.h"
@@ -35,7 +36,7 @@ data::Listing listing_of(const std::vector<std::string>& paths, Reporter& report
         if (!line.empty() && line.back() == '\r') line.pop_back();
         if (!text::trim(line).empty()) add(line);
       }
-    } else if (std::filesystem::is_directory(path) || text::ends_with(text::lower(path), ".tar")) {
+    } else if (std::filesystem::is_directory(path) || !data::tar_shards_at(path).empty()) {
       data::ListingOptions any;
       any.labels_required = false;
       data::Listing inside = data::list_data(path, any);

@@ -112,7 +112,7 @@ void look_up(Listing& listing, const ListingOptions& options, const PlaceOf& pla
 
 /// Class folders give one name each; a name that reads as several could not be told from them.
 void require_single_names(const Listing& listing, const PlaceOf& place_of) {
-  if (listing.kind == "manifest") return;
+  if (listing.kind == "manifest" || listing.kind == "shards") return;
   for (size_t i = 0; i < listing.samples.size(); ++i) {
     if (listing.samples[i].label_name.find(kLabelSeparator) == std::string::npos) continue;
     throw DataError(place_of(i) + ": a '" + std::string(1, kLabelSeparator) +

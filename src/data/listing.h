@@ -24,6 +24,9 @@ struct Sample {
   /// Where the picture begins in `file` and how long it is, in bytes, where that is an archive; -1: it is all of it.
   int64_t offset = -1;
   int64_t bytes = 0;
+  /// Size and time of that archive when it was listed; one that was changed since has its members elsewhere.
+  int64_t archive_bytes = 0;
+  int64_t archive_modified_ns = 0;
   /// Index into Listing::classes, or -1 without a known label, and where labels are names or numbers of a target that
   /// is not one class.
   int64_t label = -1;

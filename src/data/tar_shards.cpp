@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "data/labels.h"
 #include "data/walk.h"
+#include "io/file_facts.h"
 
 namespace engraft::data {
 
@@ -31,6 +32,8 @@ std::vector<std::string> expanded(const std::string& path) {
   static const std::regex braces(R"(^(.*)\{([0-9]{1,9})\.\.([0-9]{1,9})\}(.*)$)");
   std::smatch parts;
   if (!is_tar(path) || !std::regex_match(path, parts, braces)) return {};
+  if (parts[4].str().find('/') != std::string::npos)
+    throw DataError(path + ": the folder has {…} in it; expected it in the archives' names alone");
   const int64_t first = std::stoll(parts[2]), last = std::stoll(parts[3]);
   if (last < first || last - first >= kMostShards)
     throw DataError(text::cat(path, ": expected {FIRST..LAST} with at most ", kMostShards, " numbers"));
@@ -64,7 +67,8 @@ std::string split_in(const std::string& path) {
   std::string name = text::lower(fs::path(path).stem().string());
   std::replace_if(
       name.begin(), name.end(), [](char c) { return c == '_' || c == '.'; }, '-');
-  for (const std::string& word : text::split(name, '-')) {
+  for (std::string word : text::split(name, '-')) {
+    word.resize(word.find_last_not_of("0123456789") + 1);  // val2017
     if (word == "train" || word == "val" || word == "test") return word;
     if (word == "validation" || word == "valid") return "val";
   }
@@ -97,9 +101,13 @@ class TarReader {
       const int outcome = ::archive_read_next_header(archive_.get(), &entry_);
       if (outcome == ARCHIVE_EOF) return false;
       if (outcome != ARCHIVE_OK && outcome != ARCHIVE_WARN) throw failed();
-      if (::archive_entry_filetype(entry_) == AE_IFREG && ::archive_entry_hardlink(entry_) == nullptr) return true;
+      const bool is_link = ::archive_entry_hardlink(entry_) != nullptr || ::archive_entry_filetype(entry_) == AE_IFLNK;
+      if (is_link) ++links_;
+      if (!is_link && ::archive_entry_filetype(entry_) == AE_IFREG) return true;
     }
   }
+  /// Links to other members that were passed over so far.
+  int64_t links() const { return links_; }
   std::string name() const {
     const char* name = ::archive_entry_pathname(entry_);
     std::string_view given = name == nullptr ? "" : name;
@@ -129,14 +137,23 @@ class TarReader {
   std::string path_;
   std::unique_ptr<archive, int (*)(archive*)> archive_;
   archive_entry* entry_ = nullptr;
+  int64_t links_ = 0;
 };
 
-/// Adds the pictures of one archive; how many of its files are no part of a sample.
-int64_t add_shard(const std::string& path, Target target, Listing& listing) {
+/// What is left out of a listing.
+struct LeftOut {
+  int64_t others = 0, links = 0, unlabelled_test = 0;
+};
+
+/// Adds the pictures of one archive. Of several members of one name, as appending to an archive leaves them, the last
+/// counts, in the place of the first.
+void add_shard(const std::string& path, Target target, Listing& listing, LeftOut& left_out) {
+  const io::FileFacts archive = io::look_at_file(path);
   TarReader reader(path);
   const size_t first = listing.samples.size();
   const std::string shard = fs::path(path).filename().string(), split = split_in(path);
   std::unordered_map<std::string, std::string> labels;  // by key
+  std::unordered_map<std::string, size_t> places;       // by member
   std::vector<std::string> others;
   while (reader.next()) {
     throw_if_stopped("listing the pictures");
@@ -148,8 +165,15 @@ int64_t add_shard(const std::string& path, Target target, Listing& listing) {
       sample.file = path;
       sample.offset = reader.offset();
       sample.bytes = reader.bytes();
+      sample.archive_bytes = archive.bytes;
+      sample.archive_modified_ns = archive.modified_ns;
       sample.split = split;
-      listing.samples.push_back(std::move(sample));
+      const auto [place, is_new] = places.emplace(member, listing.samples.size());
+      if (is_new) {
+        listing.samples.push_back(std::move(sample));
+      } else {
+        listing.samples[place->second] = std::move(sample);
+      }
     } else if (text::ends_with(member, ".cls")) {
       labels[key_of(member)] = reader.content();
     } else {
@@ -165,7 +189,22 @@ int64_t add_shard(const std::string& path, Target target, Listing& listing) {
     if (label == labels.end()) continue;
     sample.label_name = text::join(names_in(label->second, target), std::string(1, kLabelSeparator));
   }
-  return std::count_if(others.begin(), others.end(), [&](const std::string& key) { return keys.count(key) == 0; });
+  left_out.links += reader.links();
+  left_out.others +=
+      std::count_if(others.begin(), others.end(), [&](const std::string& key) { return keys.count(key) == 0; });
+}
+
+void note(Listing& listing, int64_t count, const char* what, const char* why) {
+  if (count > 0) listing.notes.push_back(text::count_of(count, what) + why + " left out");
+}
+
+/// As manifests have it: what is only tested need not be labelled.
+int64_t drop_unlabelled_tests(Listing& listing) {
+  const size_t before = listing.samples.size();
+  const auto is_dropped = [](const Sample& sample) { return sample.split == "test" && sample.label_name.empty(); };
+  listing.samples.erase(std::remove_if(listing.samples.begin(), listing.samples.end(), is_dropped),
+                        listing.samples.end());
+  return static_cast<int64_t>(before - listing.samples.size());
 }
 
 /// Throws where a label or split is missing that training needs.
@@ -193,15 +232,17 @@ Listing list_tars(const std::vector<std::string>& shards, const ListingOptions& 
   listing.root = fs::path(shards.front()).parent_path().string();
   if (listing.root.empty()) listing.root = ".";
   listing.kind = "shards";
-  int64_t others = 0;
-  for (const std::string& shard : shards) others += add_shard(shard, options.target, listing);
+  LeftOut left_out;
+  for (const std::string& shard : shards) add_shard(shard, options.target, listing, left_out);
   const std::string source = shards.size() == 1
                                  ? shards.front()
                                  : text::cat(shards.front(), " to ", fs::path(shards.back()).filename().string());
   if (listing.samples.empty()) throw DataError(source + ": no pictures in the archive");
-  if (others > 0)
-    listing.notes.push_back(text::count_of(others, "file") +
-                            " of the archives without a picture of the same key left out");
+  const bool needs_labels = options.labels_required && options.target != Target::kMultiLabel;
+  if (needs_labels) left_out.unlabelled_test = drop_unlabelled_tests(listing);
+  note(listing, left_out.others, "file", " of the archives without a picture of the same key");
+  note(listing, left_out.links, "link", " in the archives");
+  note(listing, left_out.unlabelled_test, "test picture", " without a label");
   const auto has = [&](const auto& what) { return std::any_of(listing.samples.begin(), listing.samples.end(), what); };
   const bool has_labels = has([](const Sample& sample) { return !sample.label_name.empty(); });
   const bool has_splits = has([](const Sample& sample) { return !sample.split.empty(); });
@@ -211,7 +252,8 @@ Listing list_tars(const std::vector<std::string>& shards, const ListingOptions& 
   } else if (has_labels) {
     split_by_hash(listing, options);
   }
-  if (has_labels) resolve_labels(listing, options, source, [&](size_t i) { return listing.samples[i].image_path; });
+  if (has_labels || options.labels_required)
+    resolve_labels(listing, options, source, [&](size_t i) { return listing.samples[i].image_path; });
   return listing;
 }
 

@@ -5,7 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <unordered_map>
+#include <tuple>
+#include <utility>
 
 #include "base/errors.h"
 #include "base/text.h"
@@ -56,8 +57,25 @@ int64_t label_of(const PrecisionTrial& trial, int64_t item) {
   return trial.listing.samples[static_cast<size_t>(trial.views.row_of(item))].label;
 }
 
-Int8Verdict judge_int8(const PrecisionTrial& trial, const std::vector<int64_t>& items, engine::Engine& f32,
-                       engine::Engine& int8, Reporter& reporter) {
+/// What is wrong with int8 by what was found of one output; empty where nothing is.
+std::string objection(const Int8Verdict& verdict) {
+  const bool is_told = verdict.probe && is_above_chance(*verdict.probe);
+  if (is_told && verdict.mean_cosine >= kLeastProbedCosine && std::isfinite(verdict.least_cosine)) {
+    const Int8Verdict::Probe& probe = *verdict.probe;
+    const auto most = std::max<int64_t>(1, static_cast<int64_t>(kMostProbeLoss * static_cast<double>(probe.pictures)));
+    if (probe.f32_right - probe.int8_right <= most) return "";
+    return text::cat(verdict_text(verdict), "; at most ", most, " fewer ", most == 1 ? "is" : "are", " allowed");
+  }
+  if (verdict.mean_cosine >= kLeastMeanCosine && verdict.least_cosine >= kLeastEachCosine) return "";
+  return text::cat(verdict_text(verdict), "; at least ", text::shortest(kLeastMeanCosine), " and ",
+                   text::shortest(kLeastEachCosine), " are asked for",
+                   verdict.probe && !is_told ? ", since a probe tells the labels hardly better than chance" : "");
+}
+
+/// The verdict over all outputs, the worst of each figure, and why int8 does not do for the first for which it does
+/// not.
+std::pair<Int8Verdict, std::string> judge_int8(const PrecisionTrial& trial, const std::vector<int64_t>& items,
+                                               engine::Engine& f32, engine::Engine& int8, Reporter& reporter) {
   const bool is_probed = trial.listing.classes.size() > 1 && std::any_of(items.begin(), items.end(), [&](int64_t item) {
                            return label_of(trial, item) >= 0;
                          });
@@ -77,35 +95,27 @@ Int8Verdict judge_int8(const PrecisionTrial& trial, const std::vector<int64_t>& 
     }
   };
   forward_pass(trial.listing, items, pair, {trial.loader_threads, "judging int8", trial.views}, take, reporter);
-  Int8Verdict verdict;
-  verdict.judged = static_cast<int64_t>(labels.size());
+  Int8Verdict worst;
+  worst.judged = static_cast<int64_t>(labels.size());
+  std::string refusal;
+  if (worst.judged == 0) refusal = "no readable picture is left to judge it by";
+  const auto rank = [](const Int8Verdict::Probe& p) {
+    return std::make_pair(is_above_chance(p), p.f32_right - p.int8_right);
+  };
   for (const Compared& output : compared) {
     const at::Tensor cosines = at::cat(output.cosines);
-    const auto mean = cosines.mean().item<double>();
-    verdict.mean_cosine = lesser(verdict.mean_cosine, mean);
-    verdict.least_cosine = lesser(verdict.least_cosine, cosines.min().item<double>());
-    if (!is_probed || !std::isfinite(mean)) continue;
-    const auto found = probe_both(at::cat(output.f32), at::cat(output.int8), labels);
-    const auto lost = [](const Int8Verdict::Probe& probe) { return probe.f32_right - probe.int8_right; };
-    if (found && (!verdict.probe || lost(*found) > lost(*verdict.probe))) verdict.probe = found;
+    Int8Verdict verdict;
+    verdict.judged = worst.judged;
+    verdict.mean_cosine = cosines.mean().item<double>();
+    verdict.least_cosine = cosines.min().item<double>();
+    if (is_probed && std::isfinite(verdict.mean_cosine))
+      verdict.probe = probe_both(at::cat(output.f32), at::cat(output.int8), labels);
+    if (refusal.empty()) refusal = objection(verdict);
+    worst.mean_cosine = lesser(worst.mean_cosine, verdict.mean_cosine);
+    worst.least_cosine = lesser(worst.least_cosine, verdict.least_cosine);
+    if (verdict.probe && (!worst.probe || rank(*verdict.probe) > rank(*worst.probe))) worst.probe = verdict.probe;
   }
-  return verdict;
-}
-
-/// What is wrong with it; empty where nothing is.
-std::string objection(const Int8Verdict& verdict) {
-  if (verdict.judged == 0) return "no readable picture is left to judge it by";
-  const bool is_told = verdict.probe && is_above_chance(*verdict.probe);
-  if (is_told && verdict.mean_cosine >= kLeastProbedCosine && std::isfinite(verdict.least_cosine)) {
-    const Int8Verdict::Probe& probe = *verdict.probe;
-    const auto most = std::max<int64_t>(1, static_cast<int64_t>(kMostProbeLoss * static_cast<double>(probe.pictures)));
-    if (probe.f32_right - probe.int8_right <= most) return "";
-    return text::cat(verdict_text(verdict), "; at most ", most, " fewer ", most == 1 ? "is" : "are", " allowed");
-  }
-  if (verdict.mean_cosine >= kLeastMeanCosine && verdict.least_cosine >= kLeastEachCosine) return "";
-  return text::cat(verdict_text(verdict), "; at least ", text::shortest(kLeastMeanCosine), " and ",
-                   text::shortest(kLeastEachCosine), " are asked for",
-                   verdict.probe && !is_told ? ", since a probe tells the labels hardly better than chance" : "");
+  return {worst, refusal};
 }
 
 /// Finds out what is to be known of it.
@@ -120,14 +130,13 @@ PrecisionChoice try_int8(const PrecisionTrial& trial, Reporter& reporter) {
     options.precision = tensor::Precision::kInt8;
     options.calibration = calibrated.calibration;
     const auto int8 = engine::make_engine(trial.module, "forward", options);
-    choice.int8 = judge_int8(trial, items.judged, *f32, *int8, reporter);
+    std::tie(choice.int8, choice.int8_refusal) = judge_int8(trial, items.judged, *f32, *int8, reporter);
     choice.int8->calibrated = calibrated.pictures;
-    choice.fallback = objection(*choice.int8);
-    if (!choice.fallback.empty()) return choice;
+    if (!choice.int8_refusal.empty()) return choice;
     choice.precision = tensor::Precision::kInt8;
     choice.calibration = calibrated.calibration;
   } catch (const ModelError& error) {
-    choice.fallback = error.what();
+    choice.int8_refusal = error.what();
   }
   return choice;
 }
@@ -135,8 +144,9 @@ PrecisionChoice try_int8(const PrecisionTrial& trial, Reporter& reporter) {
 /// All that a finding depends on: the network, how pictures reach it, which pictures, and what runs it.
 io::Json key_of(const PrecisionTrial& trial) {
   const Int8Items items = split_for_int8(trial);
-  data::Listing used = trial.listing;
-  used.samples.clear();
+  data::Listing used;
+  used.classes = trial.listing.classes;
+  used.slice_names = trial.listing.slice_names;
   for (const auto* part : {&items.calibrated, &items.judged}) {
     for (const int64_t item : *part)
       used.samples.push_back(trial.listing.samples[static_cast<size_t>(trial.views.row_of(item))]);
@@ -194,32 +204,8 @@ PrecisionChoice choose_int8(const PrecisionTrial& trial, Reporter& reporter) {
 
 PrecisionChoice instead_of(const PrecisionChoice& int8, PrecisionChoice other) {
   other.int8 = int8.int8;
-  other.fallback = int8.fallback + (other.fallback.empty() ? "" : "; bf16: " + other.fallback);
+  other.int8_refusal = int8.int8_refusal;
   return other;
-}
-
-io::Json finding_json(const PrecisionChoice& choice) {
-  io::Json json = {{"method", kMethod}};
-  add_to(json, choice);
-  if (choice.calibration != nullptr) json["calibration"] = to_json(*choice.calibration);
-  return json;
-}
-
-std::optional<PrecisionChoice> choice_from_finding(const io::Json& finding) {
-  PrecisionChoice choice;
-  try {
-    if (finding.at("method") != kMethod) return std::nullopt;
-    choice.fallback = finding.value("precision_fallback", "");
-    if (choice.fallback.empty() || finding.contains("int8")) choice.int8 = verdict_from_json(finding.at("int8"));
-    if (!choice.fallback.empty()) return choice;
-    choice.precision = tensor::Precision::kInt8;
-    choice.calibration = calibration_from_json(finding.at("calibration"), "int8");
-  } catch (const nlohmann::json::exception&) {
-    return std::nullopt;
-  } catch (const DataError&) {
-    return std::nullopt;
-  }
-  return choice;
 }
 
 io::Json to_json(const Int8Verdict& verdict) {
@@ -235,6 +221,35 @@ io::Json to_json(const Int8Verdict& verdict) {
                      {"int8_alone", probe.int8_alone}, {"most_frequent", probe.most_frequent}};
   }
   return json;
+}
+
+io::Json finding_json(const PrecisionChoice& choice) {
+  io::Json json = {{"method", kMethod}};
+  if (choice.int8) json["verdict"] = to_json(*choice.int8);
+  if (choice.int8_refusal.empty()) {
+    json["calibration"] = to_json(*choice.calibration);
+  } else {
+    json["refusal"] = choice.int8_refusal;
+  }
+  return json;
+}
+
+std::optional<PrecisionChoice> choice_from_finding(const io::Json& finding) {
+  PrecisionChoice choice;
+  try {
+    if (finding.at("method") != kMethod) return std::nullopt;
+    choice.int8_refusal = finding.value("refusal", "");
+    const bool is_refused = !choice.int8_refusal.empty();
+    if (!is_refused || finding.contains("verdict")) choice.int8 = verdict_from_json(finding.at("verdict"));
+    if (is_refused) return choice;
+    choice.precision = tensor::Precision::kInt8;
+    choice.calibration = calibration_from_json(finding.at("calibration"), "int8");
+  } catch (const nlohmann::json::exception&) {
+    return std::nullopt;
+  } catch (const DataError&) {
+    return std::nullopt;
+  }
+  return choice;
 }
 
 std::string verdict_text(const Int8Verdict& verdict) {

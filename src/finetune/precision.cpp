@@ -87,12 +87,12 @@ const char* kind_of(const c10::Device& device) { return device.is_cuda() ? "GPU"
 PrecisionChoice int8_or_other(const PrecisionTrial& trial, Reporter& reporter) {
   if (trial.network == nullptr) throw UsageError("--precision int8 is for embed; this command has f32 and bf16");
   PrecisionChoice int8 = choose_int8(trial, reporter);
-  if (int8.fallback.empty()) {
+  if (int8.int8_refusal.empty()) {
     reporter.note(text::cat("precision: int8, calibrated on ", text::count_of(int8.int8->calibrated, "picture"), "; ",
                             verdict_text(*int8.int8)));
     return int8;
   }
-  reporter.warn("precision: int8 does not do for this network and these pictures: " + int8.fallback);
+  reporter.warn("precision: int8 does not do for this network and these pictures: " + int8.int8_refusal);
   return instead_of(int8, choose_precision("auto", trial, reporter));
 }
 
@@ -148,7 +148,9 @@ void add_to(io::Json& record, const PrecisionChoice& choice) {
                        {"mean_cosine", number(choice.drift->mean_cosine)}};
   }
   if (choice.int8) record["int8"] = to_json(*choice.int8);
-  if (!choice.fallback.empty()) record["precision_fallback"] = choice.fallback;
+  const bool are_both = !choice.int8_refusal.empty() && !choice.fallback.empty();
+  const std::string fallback = choice.int8_refusal + (are_both ? "; bf16: " : "") + choice.fallback;
+  if (!fallback.empty()) record["precision_fallback"] = fallback;
 }
 
 }  // namespace engraft::finetune

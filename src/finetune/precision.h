@@ -65,7 +65,9 @@ struct PrecisionChoice {
   std::optional<Int8Verdict> int8;
   /// By which int8 rounds.
   std::shared_ptr<const engine::Calibration> calibration;
-  /// Why bf16 or int8 was tried and is not used; else empty.
+  /// Why int8 was tried and is not used; else empty.
+  std::string int8_refusal;
+  /// The same of bf16.
   std::string fallback;
 };
 

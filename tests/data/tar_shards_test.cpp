@@ -1,5 +1,6 @@
 #include "data/tar_shards.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <filesystem>
@@ -69,6 +70,56 @@ TEST_CASE("archives are listed in their order, with labels and splits, and pictu
   std::filesystem::resize_file(folder / "s/birds-train-001.tar", 515);
   CHECK_THROWS_AS(data::read_picture(listing.samples[1]), DataError);
   CHECK(data::look_at_picture(listing.samples[1]).bytes == -1);
+}
+
+TEST_CASE("names of members are taken as they are, in any encoding", "[unit]") {
+  const test::TempFolder folder;
+  const std::string umlaut = "gr\xC3\xBCn.jpg", latin = "gr\xFCn.jpg";
+  for (const char* format : {"gnu", "pax", "ustar"}) {
+    INFO(format);
+    put_tar(folder, "n.tar", {{umlaut, "u"}, {latin, "l"}}, format);
+    const Listing listing = data::list_data(folder / "n.tar", unlabelled());
+    REQUIRE(listing.samples.size() == 2);
+    CHECK(listing.samples[0].image_path == "n.tar/" + umlaut);
+    CHECK(listing.samples[1].image_path == "n.tar/" + latin);
+    CHECK(data::read_picture(listing.samples[1]) == "l");
+  }
+}
+
+TEST_CASE("an archive that was appended to holds the last of a name, and links are told of", "[unit]") {
+  const test::TempFolder folder;
+  put_tar(folder, "a.tar", {{"x.jpg", "old"}, {"y.jpg", "y"}});
+  const Listing before = data::list_data(folder / "a.tar", unlabelled());
+  test::put_file(folder / "members/x.jpg", "newer");
+  const std::string in_members = "cd '" + folder / "members" + "' && ";
+  REQUIRE(std::system((in_members + "ln y.jpg z.jpg && tar -rf ../a.tar x.jpg y.jpg z.jpg").c_str()) == 0);
+  const Listing after = data::list_data(folder / "a.tar", unlabelled());
+  REQUIRE(after.samples.size() == 2);
+  CHECK(data::read_picture(after.samples[0]) == "newer");
+  CHECK(after.notes == Strings{"1 link in the archives left out"});
+  CHECK_THROWS_WITH(data::read_picture(before.samples[1]), Catch::Contains("was changed since it was listed"));
+  CHECK(data::look_at_picture(before.samples[1]).bytes == -1);
+}
+
+TEST_CASE("archives are trained on by the labels that they hold", "[unit]") {
+  const test::TempFolder folder;
+  put_tar(folder, "m/birds-train2017.tar", {{"a.jpg", "a"}, {"a.cls", "owl; wren"}, {"b.jpg", "b"}, {"b.cls", "owl"}});
+  put_tar(folder, "m/birds-val2017.tar", {{"c.jpg", "c"}, {"c.cls", "wren"}});
+  put_tar(folder, "m/birds-test2017.tar", {{"d.jpg", "d"}});
+  data::ListingOptions several;
+  several.target = Target::kMultiLabel;
+  const Listing birds = data::list_data(folder / "m", several);
+  CHECK(birds.classes == Strings{"owl", "wren"});
+  CHECK(data::rows_of(birds, "train").size() == 2);
+  CHECK(data::rows_of(birds, "val").size() == 1);
+  const auto of_train = data::rows_of(birds, "train").front();
+  CHECK(birds.samples[static_cast<size_t>(of_train)].labels == std::vector<int64_t>{0, 1});
+  std::filesystem::remove(folder / "m/birds-train2017.tar");
+  put_tar(folder, "m/birds-train2017.tar", {{"a.jpg", "a"}, {"a.cls", "wren"}, {"b.jpg", "b"}, {"b.cls", "owl"}});
+  const Listing one = data::list_data(folder / "m", {});
+  CHECK(one.samples.size() == 3);
+  CHECK(std::find(one.notes.begin(), one.notes.end(), "1 test picture without a label left out") != one.notes.end());
+  CHECK_THAT(error_of(folder, folder / "d{0..1}/x.tar", {}), Catch::Contains("in the archives' names alone"));
 }
 
 TEST_CASE("what is wrong with archives is said with their names", "[unit]") {

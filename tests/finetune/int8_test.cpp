@@ -181,7 +181,7 @@ TEST_CASE("int8 that does for a network is chosen, and the next run knows it", "
     files.push_back(entry.path());
   REQUIRE(files.size() == 1);
   io::Json kept = io::read_json(files.front().string());
-  kept["finding"]["int8"]["judged"] = 12345;
+  kept["finding"]["verdict"]["judged"] = 12345;
   io::write_json(files.front().string(), kept);
   Recorder third, fourth;
   CHECK(tried.choose(third).int8->judged == 12345);
@@ -210,7 +210,7 @@ TEST_CASE("without labels the cosines decide, and int8 that does not do falls ba
   CHECK(kept->precision == choice.precision);
   CHECK(kept->int8->least_cosine == choice.int8->least_cosine);
   CHECK_FALSE(finetune::choice_from_finding(io::Json::object()));
-  CHECK_FALSE(finetune::choice_from_finding({{"method", 1}, {"precision", "int8"}}));
+  CHECK_FALSE(finetune::choice_from_finding({{"method", 1}, {"verdict", 1}}));
 
   Tried bad(bad_net());
   bad.drop_labels();

@@ -61,9 +61,11 @@ TEST_CASE("a weight that changed between two guards is cast anew, and its gradie
 TEST_CASE("a precision is named, or left to what the device has", "[unit]") {
   CHECK(tensor::precision_from_text("f32", kCpu) == Precision::kFloat32);
   CHECK(tensor::precision_from_text("bf16", kCpu) == Precision::kBfloat16);
+  CHECK(tensor::precision_from_text("int8", kCpu) == Precision::kInt8);
   const bool has_unit = !tensor::bf16_unit(kCpu).empty();
   CHECK((tensor::precision_from_text("auto", kCpu) == Precision::kBfloat16) == has_unit);
-  CHECK_THROWS_WITH(tensor::precision_from_text("fp16", kCpu), "--precision: must be auto, f32 or bf16, not 'fp16'");
+  CHECK_THROWS_WITH(tensor::precision_from_text("fp16", kCpu),
+                    "--precision: must be auto, f32, bf16 or int8, not 'fp16'");
   CHECK(tensor::to_text(Precision::kBfloat16) == "bf16");
   CHECK(tensor::to_text(Precision::kFloat32) == "f32");
 }
