@@ -4,10 +4,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <memory>
 #include <utility>
 
 #include "base/errors.h"
@@ -109,24 +109,51 @@ void write_file(const std::string& path, std::string_view bytes) {
 
 namespace {
 
+/// A file that is open for reading. What is no directory may be a pipe or device, unless `only_regular`.
+class OpenFile {
+ public:
+  OpenFile(std::string path, int open_flags, bool only_regular)
+      : path_(std::move(path)), descriptor_(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | open_flags)) {
+    if (descriptor_ < 0) throw failed(std::strerror(errno));
+    struct stat info {};
+    const int problem = ::fstat(descriptor_, &info) != 0 ? errno : S_ISDIR(info.st_mode) ? EISDIR : 0;
+    const bool is_other = only_regular && !S_ISREG(info.st_mode);
+    size_ = static_cast<int64_t>(info.st_size);
+    if (problem == 0 && !is_other) return;
+    ::close(descriptor_);
+    throw failed(problem != 0 ? std::strerror(problem) : "a pipe or device, not a file");
+  }
+  ~OpenFile() { ::close(descriptor_); }
+  OpenFile(const OpenFile&) = delete;
+  OpenFile& operator=(const OpenFile&) = delete;
+
+  int64_t size() const { return size_; }
+  /// At most `size` bytes, from `offset` on or, where that is negative, from where the last reading ended; 0 at the
+  /// end.
+  size_t read(char* to, size_t size, int64_t offset = -1) const {
+    for (;;) {
+      const ssize_t got = offset < 0 ? ::read(descriptor_, to, size) : ::pread(descriptor_, to, size, offset);
+      if (got >= 0) return static_cast<size_t>(got);
+      if (errno != EINTR) throw failed(std::strerror(errno));
+    }
+  }
+  DataError failed(const char* reason) const { return DataError("cannot read " + path_ + ": " + reason); }
+
+ private:
+  std::string path_;
+  int descriptor_;
+  int64_t size_ = 0;
+};
+
 std::string read_whole(const std::string& path, int open_flags, bool only_regular) {
-  const auto fail = [&](const char* reason) { return DataError("cannot read " + path + ": " + reason); };
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | open_flags);
-  if (descriptor < 0) throw fail(std::strerror(errno));
-  const std::unique_ptr<const int, void (*)(const int*)> closer(&descriptor, [](const int* d) { ::close(*d); });
-  struct stat info {};
-  if (::fstat(descriptor, &info) != 0) throw fail(std::strerror(errno));
-  if (S_ISDIR(info.st_mode)) throw fail(std::strerror(EISDIR));
-  if (only_regular && !S_ISREG(info.st_mode)) throw fail("a pipe or device, not a file");
-  std::string bytes(static_cast<size_t>(info.st_size > 0 ? info.st_size : 0) + 1, '\0');
+  const OpenFile file(path, open_flags, only_regular);
+  std::string bytes(static_cast<size_t>(std::max<int64_t>(file.size(), 0)) + 1, '\0');
   size_t filled = 0;
   for (;;) {
     if (filled == bytes.size()) bytes.resize(bytes.size() * 2 + 4096);
-    const ssize_t got = ::read(descriptor, bytes.data() + filled, bytes.size() - filled);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw fail(std::strerror(errno));
+    const size_t got = file.read(bytes.data() + filled, bytes.size() - filled);
     if (got == 0) break;
-    filled += static_cast<size_t>(got);
+    filled += got;
   }
   bytes.resize(filled);
   return bytes;
@@ -140,23 +167,14 @@ std::string read_file(const std::string& path) { return read_whole(path, 0, fals
 std::string read_regular_file(const std::string& path) { return read_whole(path, O_NONBLOCK, true); }
 
 std::string read_part(const std::string& path, int64_t offset, int64_t size) {
-  const auto fail = [&](const char* reason) { return DataError("cannot read " + path + ": " + reason); };
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor < 0) throw fail(std::strerror(errno));
-  const std::unique_ptr<const int, void (*)(const int*)> closer(&descriptor, [](const int* d) { ::close(*d); });
-  struct stat info {};
-  if (::fstat(descriptor, &info) != 0) throw fail(std::strerror(errno));
-  if (!S_ISREG(info.st_mode)) throw fail("a pipe or device, not a file");
-  if (offset < 0 || size < 0 || info.st_size - offset < size) throw fail("it ends before the part that is wanted");
+  const OpenFile file(path, O_NONBLOCK, true);
+  const char* too_short = "it ends before the part that is wanted";
+  if (offset < 0 || size < 0 || file.size() - offset < size) throw file.failed(too_short);
   std::string bytes(static_cast<size_t>(size), '\0');
-  size_t filled = 0;
-  while (filled < bytes.size()) {
-    const ssize_t got = ::pread(descriptor, bytes.data() + filled, bytes.size() - filled,
-                                static_cast<off_t>(offset + static_cast<int64_t>(filled)));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw fail(std::strerror(errno));
-    if (got == 0) throw fail("it ends before the part that is wanted");
-    filled += static_cast<size_t>(got);
+  for (size_t filled = 0; filled < bytes.size();) {
+    const size_t got = file.read(bytes.data() + filled, bytes.size() - filled, offset + static_cast<int64_t>(filled));
+    if (got == 0) throw file.failed(too_short);
+    filled += got;
   }
   return bytes;
 }
