@@ -49,8 +49,16 @@ std::vector<float> scaled(const std::array<double, 3>& rgb) {
   return {static_cast<float>(rgb[0] * 255), static_cast<float>(rgb[1] * 255), static_cast<float>(rgb[2] * 255)};
 }
 
-/// uint8 [B, H, W, 3] RGB in, float32 out; 4-D outputs [B, H, W, C], as LibTorch has them in channels_last.
-std::shared_ptr<ov::Model> with_pictures(const std::shared_ptr<ov::Model>& model, const image::Preprocessing& p) {
+// Note [Outputs in bf16]
+// ~~~~~~~~~~~~~~~~~~~~~~
+// The CPU plugin leaves what stands between the last convolution and a float32 output in float32, in a network that
+// computes in bf16: a block then gives other values where it is an output than where it is on the way, and so do all
+// behind it. Outputs that are bf16 have no such tail. So a block has the same bytes whatever else the network gives,
+// which the caches at the stages' cuts live by.
+
+/// uint8 [B, H, W, 3] RGB in, `output_type` out; 4-D outputs [B, H, W, C], as LibTorch has them in channels_last.
+std::shared_ptr<ov::Model> with_pictures(const std::shared_ptr<ov::Model>& model, const image::Preprocessing& p,
+                                         ov::element::Type output_type) {
   ov::preprocess::PrePostProcessor steps(model);
   steps.input().tensor().set_element_type(ov::element::u8).set_layout("NHWC");
   steps.input().model().set_layout("NCHW");
@@ -58,7 +66,7 @@ std::shared_ptr<ov::Model> with_pictures(const std::shared_ptr<ov::Model>& model
   if (p.channels == "bgr") steps.input().preprocess().reverse_channels();
   for (size_t i = 0; i < model->outputs().size(); ++i) {
     auto& output = steps.output(i);
-    output.tensor().set_element_type(ov::element::f32);
+    output.tensor().set_element_type(output_type);
     if (model->output(i).get_partial_shape().size() != 4) continue;
     output.model().set_layout("NCHW");
     output.tensor().set_layout("NHWC");
@@ -108,7 +116,9 @@ class OpenVinoEngine : public Engine {
  public:
   explicit OpenVinoEngine(const OpenVinoRequest& request)
       : options_(request.options), name_("openvino " + version() + " " + request.arithmetic) {
-    const auto model = with_pictures(requested_model(request), options_.preprocessing);
+    const bool is_bf16 = options_.precision == tensor::Precision::kBfloat16;
+    output_type_ = is_bf16 ? ov::element::bf16 : ov::element::f32;  // Note [Outputs in bf16]
+    const auto model = with_pictures(requested_model(request), options_.preprocessing, output_type_);
     compiled_ = core_.compile_model(model, "CPU", settings(request));
     request_ = compiled_.create_infer_request();
     executed_ = executed_precisions(compiled_, options_.precision);
@@ -165,12 +175,15 @@ class OpenVinoEngine : public Engine {
     request_.set_input_tensor(ov::Tensor(ov::element::u8, shape, const_cast<uint8_t*>(pixels)));
     std::vector<at::Tensor> outputs;
     for (size_t i = 0; i < shapes_.size(); ++i) {
-      outputs.push_back(at::empty(std::vector<int64_t>(shapes_[i].begin(), shapes_[i].end()), at::kFloat));
-      request_.set_output_tensor(i, ov::Tensor(ov::element::f32, shapes_[i], outputs.back().mutable_data_ptr<float>()));
+      const auto type = output_type_ == ov::element::bf16 ? at::kBFloat16 : at::kFloat;
+      outputs.push_back(at::empty(std::vector<int64_t>(shapes_[i].begin(), shapes_[i].end()), type));
+      request_.set_output_tensor(i, ov::Tensor(output_type_, shapes_[i], outputs.back().mutable_data_ptr()));
     }
     request_.infer();
-    for (at::Tensor& output : outputs)
+    for (at::Tensor& output : outputs) {
+      output = output.to(at::kFloat);
       if (output.dim() == 4) output = output.permute({0, 3, 1, 2});  // [B, C, H, W], channels_last as it lies
+    }
     return outputs;
   }
 
@@ -179,6 +192,7 @@ class OpenVinoEngine : public Engine {
   ov::Core core_;
   ov::CompiledModel compiled_;
   ov::InferRequest request_;
+  ov::element::Type output_type_;
   std::vector<ov::Shape> shapes_;
   std::map<std::string, int64_t> executed_;
 };

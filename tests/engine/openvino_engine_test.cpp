@@ -64,14 +64,23 @@ std::string digest_of(const Module& module) {
   return tensor::digest(tensors);
 }
 
+/// float32, and bf16 where the CPU has a unit for it.
+std::vector<tensor::Precision> precisions() {
+  if (tensor::bf16_unit(at::kCPU).empty()) return {tensor::Precision::kFloat32};
+  return {tensor::Precision::kFloat32, tensor::Precision::kBfloat16};
+}
+
 /// Each value of several has the bytes that it has alone.
 void check_alone_and_together(const Module& network, const std::vector<std::string>& taps, int size_px) {
-  const auto together = run_openvino(graph::extract(network, taps), "forward", options_of(2, size_px));
-  REQUIRE(together.size() == taps.size());
-  for (size_t i = 0; i < taps.size(); ++i) {
-    INFO(taps[i]);
-    CHECK(
-        at::equal(together[i], run_openvino(graph::extract(network, {taps[i]}), "forward", options_of(2, size_px))[0]));
+  for (const tensor::Precision precision : precisions()) {
+    engine::EngineOptions options = options_of(2, size_px);
+    options.precision = precision;
+    const auto together = run_openvino(graph::extract(network, taps), "forward", options);
+    REQUIRE(together.size() == taps.size());
+    for (size_t i = 0; i < taps.size(); ++i) {
+      INFO(tensor::to_text(precision) << ", " << taps[i]);
+      CHECK(at::equal(together[i], run_openvino(graph::extract(network, {taps[i]}), "forward", options)[0]));
+    }
   }
 }
 
@@ -105,11 +114,16 @@ TEST_CASE("channels in the other order, with a mean and a deviation for each", "
 TEST_CASE("a row has the same bytes in every place, batch and run", "[unit]") {
   const Module body = graph::extract(test::small_net(), {"mixed_2"});
   const at::Tensor alone = run_openvino(body, "forward", options_of(1))[0];
-  for (const int64_t batch : {2, 5, 8}) {
-    const auto engine = engine::make_openvino_engine(body, "forward", options_of(batch));
-    const at::Tensor rows = engine->run(pictures(batch).data())[0];
-    CHECK(at::equal(engine->run(pictures(batch).data())[0], rows));
-    for (int64_t i = 0; i < batch; i += 2) CHECK(at::equal(rows[i], alone[0]));
+  for (const tensor::Precision precision : precisions()) {
+    for (const int64_t batch : {2, 5, 8}) {
+      engine::EngineOptions options = options_of(batch);
+      options.precision = precision;
+      const auto engine = engine::make_openvino_engine(body, "forward", options);
+      const at::Tensor rows = engine->run(pictures(batch).data())[0];
+      CHECK(at::equal(engine->run(pictures(batch).data())[0], rows));
+      for (int64_t i = 2; i < batch; i += 2) CHECK(at::equal(rows[i], rows[0]));
+      if (precision == tensor::Precision::kFloat32) CHECK(at::equal(rows[0], alone[0]));
+    }
   }
 }
 
@@ -129,12 +143,16 @@ TEST_CASE("an output has the bytes it has alone, also from trunk and collect", "
   check_alone_and_together(test::small_net(), {"stem", "mixed_1", "mixed_2"}, 32);
   Module body = graph::extract(test::small_net(), {"mixed_2"});
   const std::string all = graph::collect(body, {"stem", "mixed_1"});
-  const auto collected = run_openvino(body, all, options_of(2));
-  REQUIRE(collected.size() == 3);
-  const auto alone = [&](const std::string& method) { return run_openvino(body, method, options_of(2))[0]; };
-  CHECK(at::equal(collected[0], alone(graph::split(body, "stem").trunk_method)));
-  CHECK(at::equal(collected[1], alone(graph::split(body, "mixed_1").trunk_method)));
-  CHECK(at::equal(collected[2], alone("forward")));
+  for (const tensor::Precision precision : precisions()) {
+    engine::EngineOptions options = options_of(2);
+    options.precision = precision;
+    const auto collected = run_openvino(body, all, options);
+    REQUIRE(collected.size() == 3);
+    const auto alone = [&](const std::string& method) { return run_openvino(body, method, options)[0]; };
+    CHECK(at::equal(collected[0], alone(graph::split(body, "stem").trunk_method)));
+    CHECK(at::equal(collected[1], alone(graph::split(body, "mixed_1").trunk_method)));
+    CHECK(at::equal(collected[2], alone("forward")));
+  }
 }
 
 TEST_CASE("the module is left as it was", "[unit]") {
