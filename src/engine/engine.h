@@ -4,8 +4,10 @@
 #include <torch/csrc/jit/api/module.h>
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +25,14 @@ std::string to_text(EngineKind kind);
 
 /// The reverse. Throws UsageError for other text.
 EngineKind engine_kind_from_text(const std::string& text);
+
+/// What comparisons with plain LibTorch found in earlier runs, by Engine::name(): of the network, its pictures and this
+/// machine, as whoever made it knows them.
+struct KnownDifferences {
+  std::function<std::optional<double>(const std::string& name)> find;
+  /// Told of each that was found anew and is within the bound.
+  std::function<void(const std::string& name, double difference)> keep;
+};
 
 struct EngineOptions {
   image::Preprocessing preprocessing;
@@ -42,6 +52,8 @@ struct EngineOptions {
   /// An engine of these options was compared with plain LibTorch float32 by a method that holds all of this one, as
   /// the options() of one that make_engine() gave say; it is not done again.
   bool is_compared = false;
+  /// Heeded by make_engine(), which then does not compare again what is known; may be none.
+  std::shared_ptr<const KnownDifferences> known = nullptr;
 };
 
 /// What an engine turned out to be, for records and for the user.
@@ -109,7 +121,8 @@ std::string openvino_version();
 /// OpenVINO's CPU plugin runs `method` of `module`, which gives a tensor or a tuple of tensors, on
 /// at::get_num_threads() threads. The module is not touched, its modes are taken as they are. Its weights are shared:
 /// they must not be changed in place while the engine lives, and what is put in their place is not seen.
-/// In float32 a row depends neither on its neighbours nor on its place in the batch. 4-D outputs are channels_last.
+/// In float32 a row depends neither on its neighbours nor on its place in the batch; in bf16 that was seen to hold. An
+/// output has the bytes that it has alone. 4-D outputs are channels_last.
 /// int8: as quantisation.h puts it, by `options.calibration`, which an observer of the same method gave.
 /// Throws ModelError: this build has no OpenVINO or cannot open it; bf16 on a CPU without a unit for it; int8 without a
 /// calibration or by another network's; norms or dropouts that train; operators without a rule, named; what OpenVINO

@@ -3,6 +3,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
+#include "model/preprocessing_source.h"
+#include "store/remembered.h"
+#include "tensor/device.h"
 
 namespace engraft::finetune {
 
@@ -14,10 +17,37 @@ std::string difference_text(const engine::EngineReport& report) {
                    " % of the outputs' RMS");
 }
 
+/// All that a comparison's result depends on beside the engine.
+std::shared_ptr<const engine::KnownDifferences> known_differences(const engine::EngineOptions& options,
+                                                                  const KnownAs& known) {
+  if (known.network == nullptr) return nullptr;
+  const io::Json key = {{"network", *known.network},
+                        {"preprocessing", model::to_json(options.preprocessing)},
+                        {"batch", options.batch_size},
+                        {"platform", tensor::platform_text()}};
+  const store::Remembered remembered(known.cache_dir, "engines");
+  const auto key_of = [key](const std::string& name) {
+    io::Json whole = key;
+    whole["engine"] = name;
+    return whole;
+  };
+  auto out = std::make_shared<engine::KnownDifferences>();
+  out->find = [remembered, key_of](const std::string& name) -> std::optional<double> {
+    const auto found = remembered.find(key_of(name));
+    if (!found || !found->contains("difference") || !found->at("difference").is_number()) return std::nullopt;
+    return found->at("difference").get<double>();
+  };
+  out->keep = [remembered, key_of](const std::string& name, double difference) {
+    remembered.keep(key_of(name), io::Json{{"difference", difference}});
+  };
+  return out;
+}
+
 }  // namespace
 
 std::unique_ptr<engine::Engine> choose_engine(const std::string& wanted, const torch::jit::Module& module,
-                                              engine::EngineOptions options, Reporter& reporter) {
+                                              engine::EngineOptions options, Reporter& reporter, const KnownAs& known) {
+  options.known = known_differences(options, known);
   options.kind = engine::engine_kind_from_text(wanted);
   auto engine = engine::make_engine(module, "forward", options);
   const engine::EngineReport report = engine->report();

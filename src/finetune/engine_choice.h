@@ -11,11 +11,21 @@
 
 namespace engraft::finetune {
 
+/// Under what name findings about a network are kept for later runs, and where.
+struct KnownAs {
+  /// {"sha256": …, "taps": […]}; without one nothing is kept.
+  const io::Json* network = nullptr;
+  /// As store::cache_root has it.
+  std::string cache_dir = {};
+};
+
 /// The engine for `forward` of `module`, asked for as `wanted` ("auto", "torch", "openvino"); of `options`, which are
 /// those of a frozen network, all but the kind counts. `reporter` hears which it is, and why where it is not the one
-/// that auto prefers. The same on every call with the same arguments. Throws as engine::make_engine.
+/// that auto prefers. What a comparison found is remembered as `known` says. The same on every call with the same
+/// arguments. Throws as engine::make_engine.
 std::unique_ptr<engine::Engine> choose_engine(const std::string& wanted, const torch::jit::Module& module,
-                                              engine::EngineOptions options, Reporter& reporter);
+                                              engine::EngineOptions options, Reporter& reporter,
+                                              const KnownAs& known = {});
 
 /// The same for what judges a model.pt on so many `pictures`, where "auto" is LibTorch and says nothing: its results
 /// are to be the same in result.json, by evaluate and by predict, on machines with and without other engines. On a CPU

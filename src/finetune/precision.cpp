@@ -8,8 +8,12 @@
 
 #include "base/errors.h"
 #include "base/text.h"
+#include "data/digest.h"
 #include "finetune/forward_pass.h"
 #include "finetune/int8_choice.h"
+#include "model/preprocessing_source.h"
+#include "store/remembered.h"
+#include "tensor/device.h"
 #include "tensor/named.h"
 
 namespace engraft::finetune {
@@ -58,26 +62,69 @@ std::string drift_text(const Drift& drift) {
                    text::fixed(drift.mean_cosine, 5));
 }
 
-/// Tries bf16; float32 with the reason where it does not do.
-PrecisionChoice try_bf16(const PrecisionTrial& trial) {
+/// All that the outcome of a trial of bf16 depends on.
+io::Json key_of(const PrecisionTrial& trial, const std::vector<int64_t>& rows) {
+  data::Listing used;
+  for (const int64_t row : rows)
+    used.samples.push_back(trial.listing.samples[static_cast<size_t>(trial.views.row_of(row))]);
+  io::Json key = {{"network", *trial.network},           {"preprocessing", model::to_json(trial.options.preprocessing)},
+                  {"batch", trial.options.batch_size},   {"device", trial.options.device.str()},
+                  {"platform", tensor::platform_text()}, {"pictures", data::data_digest(used)}};
+  if (trial.views.is_random())
+    key["views"] = {
+        {"augmentation", image::to_text(trial.views.augmentation)}, {"seed", trial.views.seed}, {"items", rows}};
+  return key;
+}
+
+io::Json finding_of(const Drift& drift) {
+  return {{"pictures", drift.pictures}, {"largest", drift.largest}, {"mean_cosine", drift.mean_cosine}};
+}
+
+std::optional<Drift> drift_from(const io::Json& finding) {
+  const auto is_number = [&](const char* name) { return finding.contains(name) && finding.at(name).is_number(); };
+  if (!is_number("pictures") || !is_number("largest") || !is_number("mean_cosine")) return std::nullopt;
+  return Drift{finding["pictures"].get<int64_t>(), finding["largest"].get<double>(),
+               finding["mean_cosine"].get<double>()};
+}
+
+PrecisionChoice choice_of(const Drift& drift) {
   PrecisionChoice choice;
-  const std::vector<int64_t> rows = spread_rows(trial);
+  choice.drift = drift;
+  if (drift.mean_cosine >= kLeastCosine) {
+    choice.precision = Precision::kBfloat16;
+  } else {
+    choice.fallback = drift_text(drift) + ", at least " + text::shortest(kLeastCosine) + " is asked for";
+  }
+  return choice;
+}
+
+/// Tries bf16; float32 with the reason where it does not do.
+PrecisionChoice try_bf16(const PrecisionTrial& trial, const std::vector<int64_t>& rows) {
+  PrecisionChoice choice;
   const std::vector<at::Tensor> f32 = outputs_in(Precision::kFloat32, trial, rows);
   if (f32.empty()) {
     choice.fallback = "none of the pictures to try it on can be read";
     return choice;
   }
   try {
-    choice.drift = drift_of_all(outputs_in(Precision::kBfloat16, trial, rows), f32);
+    return choice_of(drift_of_all(outputs_in(Precision::kBfloat16, trial, rows), f32));
   } catch (const ModelError& error) {
     choice.fallback = error.what();
     return choice;
   }
-  if (choice.drift->mean_cosine >= kLeastCosine) {
-    choice.precision = Precision::kBfloat16;
-  } else {
-    choice.fallback = drift_text(*choice.drift) + ", at least " + text::shortest(kLeastCosine) + " is asked for";
+}
+
+/// As it was found in an earlier run on the same pictures, or now.
+PrecisionChoice known_or_tried_bf16(const PrecisionTrial& trial) {
+  const std::vector<int64_t> rows = spread_rows(trial);
+  if (trial.network == nullptr) return try_bf16(trial, rows);
+  const store::Remembered remembered(trial.cache_dir, "bf16");
+  const io::Json key = key_of(trial, rows);
+  if (const auto known = remembered.find(key)) {
+    if (const auto drift = drift_from(*known)) return choice_of(*drift);
   }
+  PrecisionChoice choice = try_bf16(trial, rows);
+  if (choice.drift) remembered.keep(key, finding_of(*choice.drift));
   return choice;
 }
 
@@ -126,7 +173,7 @@ PrecisionChoice choose_precision(const std::string& wanted, const PrecisionTrial
   if (unit.empty()) {
     reporter.warn(text::cat("precision: this ", kind_of(device), " has no bf16; in software it is slower than f32"));
   }
-  PrecisionChoice choice = try_bf16(trial);
+  PrecisionChoice choice = known_or_tried_bf16(trial);
   if (choice.fallback.empty()) {
     reporter.note(text::cat("precision: bf16 by ", unit.empty() ? "software" : unit, "; ", drift_text(*choice.drift)));
   } else {

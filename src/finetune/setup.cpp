@@ -128,7 +128,7 @@ Views views_of(const TrainOptions& options, const data::Listing& listing, const 
 }
 
 /// Where a stage has something below its cut.
-void choose_engine_of(Setup& setup, Reporter& reporter) {
+void choose_engine_of(Setup& setup, const KnownAs& known, Reporter& reporter) {
   const bool has_frozen = std::any_of(setup.stages.begin(), setup.stages.end(), [](const StagePlan& stage) {
     return stage.epochs > 0 && (stage.is_on_features() || !stage.cut.empty());
   });
@@ -141,7 +141,7 @@ void choose_engine_of(Setup& setup, Reporter& reporter) {
   }
   engine::EngineOptions options = setup.engine_options;
   options.is_frozen = true;
-  const auto engine = choose_engine(setup.options.compute.engine, setup.body, options, reporter);
+  const auto engine = choose_engine(setup.options.compute.engine, setup.body, options, reporter, known);
   setup.engine = engine->report();
   setup.engine_options = engine->options();
 }
@@ -226,11 +226,14 @@ Setup set_up(const TrainOptions& given, Reporter& reporter) {
                                  "with it, or another optimizer"));
     }
   }
-  setup.precision = choose_precision(
-      options.compute.precision,
-      {setup.body, setup.listing, setup.train_rows, setup.engine_options, options.compute.loader_threads}, reporter);
+  const io::Json named = {{"sha256", setup.backbone.sha256}, {"taps", {setup.tap}}};
+  PrecisionTrial trial{setup.body, setup.listing, setup.train_rows, setup.engine_options,
+                       options.compute.loader_threads};
+  if (!setup.backbone.is_new) trial.network = &named;
+  trial.cache_dir = options.cache.cache_dir;
+  setup.precision = choose_precision(options.compute.precision, trial, reporter);
   setup.engine_options.precision = setup.precision.precision;
-  choose_engine_of(setup, reporter);
+  choose_engine_of(setup, {trial.network, trial.cache_dir}, reporter);
   return setup;
 }
 

@@ -108,7 +108,7 @@ TEST_CASE("a limit that is too small is kept to and said", "[module]") {
   const auto kept_bytes = [&] {
     int64_t bytes = 0;
     std::error_code unknown;
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(bench.folder / "cache", unknown)) {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(bench.folder / "cache/activations", unknown)) {
       if (entry.is_regular_file()) bytes += static_cast<int64_t>(entry.file_size());
     }
     return bytes;
