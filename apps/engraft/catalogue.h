@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "commands/bench_options.h"
 #include "commands/embed_options.h"
 #include "commands/evaluate_options.h"
 #include "commands/example_options.h"
@@ -45,13 +46,20 @@ inline constexpr CommandInfo kPredict = {
     "predict", "Says what is on pictures: one line each, as CSV or as JSON lines.",
     "  engraft predict --model run/model.pt holiday.jpg new-photos/\n"
     "  find . -name '*.jpg' | engraft predict --model run/model.pt --top 3 --json -\n"};
+inline constexpr CommandInfo kBench = {
+    "bench",
+    "Measures what this machine can do at most, what each stage from file to embedding takes, and how near embed "
+    "comes.",
+    "  engraft bench\n"
+    "  engraft bench --backbone googlenet.pt --data photos/\n"
+    "  engraft bench --backbone inception.pt --data photos/ --tap mixed_7 --size 150 --precision f32 --json\n"};
 inline constexpr CommandInfo kExample = {
     "example", "Draws a small data set of textures and writes a tiny random backbone, to try the program on.",
     "  engraft example --out example/\n"
     "  engraft train --backbone example/tiny.pt --data example/pictures --out example/run\n"};
 
 inline const std::vector<CommandInfo>& catalogue() {
-  static const std::vector<CommandInfo> all = {kInspect, kEmbed, kTrain, kEvaluate, kPredict, kExample};
+  static const std::vector<CommandInfo> all = {kInspect, kEmbed, kTrain, kEvaluate, kPredict, kBench, kExample};
   return all;
 }
 
@@ -63,6 +71,7 @@ bool with_command(const std::string& name, const Visit& visit) {
   if (name == kTrain.name) return visit(kTrain, commands::TrainOptions{}), true;
   if (name == kEvaluate.name) return visit(kEvaluate, commands::EvaluateOptions{}), true;
   if (name == kPredict.name) return visit(kPredict, commands::PredictOptions{}), true;
+  if (name == kBench.name) return visit(kBench, commands::BenchOptions{}), true;
   if (name == kExample.name) return visit(kExample, commands::ExampleOptions{}), true;
   return false;
 }

@@ -3,11 +3,12 @@
 # plain PyTorch script of the same recipe.
 #
 # usage: scripts/bench/practicum.sh [--out DIR] [--seeds "1 2 3"] [--data "hymenoptera flowers12"]
-#        [--peer-data hymenoptera] [--no-peer] [--go-on] [--help]
+#        [--recipes LIST] [--peer-data hymenoptera] [--no-peer] [--go-on] [--help]
 #
 #   --out DIR      where runs go (default: build/bench/practicum; made anew)
 #   --seeds LIST   (default: "1 2 3")
 #   --data LIST    data sets of the shared folder (default: "hymenoptera flowers12")
+#   --recipes LIST (default: "practicum-1 practicum-2 practicum-3a practicum-3b")
 #   --peer-data LIST  those on which the PyTorch script runs as well (default: hymenoptera)
 #   --no-peer      without the PyTorch script
 #   --go-on        keep the runs that DIR already holds, and make those that it lacks
@@ -27,6 +28,7 @@ set -euo pipefail
 out=""
 seeds="1 2 3"
 sets="hymenoptera flowers12"
+recipes="practicum-1 practicum-2 practicum-3a practicum-3b"
 peer_sets="hymenoptera"
 go_on=no
 while [ $# -gt 0 ]; do
@@ -34,6 +36,7 @@ while [ $# -gt 0 ]; do
     --out) needs_value "$1" $# && out="$2" && shift ;;
     --seeds) needs_value "$1" $# && seeds="$2" && shift ;;
     --data) needs_value "$1" $# && sets="$2" && shift ;;
+    --recipes) needs_value "$1" $# && recipes="$2" && shift ;;
     --peer-data) needs_value "$1" $# && peer_sets="$2" && shift ;;
     --no-peer) peer_sets="" ;;
     --go-on) go_on=yes ;;
@@ -92,7 +95,7 @@ PY
     say "$data      PyTorch script: fastest with $workers loader workers and GOMP_SPINCOUNT=$spin"
   fi
   for seed in $seeds; do
-    for recipe in practicum-1 practicum-2 practicum-3a practicum-3b; do
+    for recipe in $recipes; do
       once "$data.$recipe.$seed" ours "$data" "$recipe" "$seed"
     done
     if [ "$peer" = yes ]; then once "$data.torch.$seed" theirs "$data" "$seed" "$workers" "$spin"; fi

@@ -5,6 +5,7 @@
 
 #include "base/errors.h"
 #include "base/report.h"
+#include "commands/bench_options.h"
 #include "commands/embed_options.h"
 #include "commands/evaluate_options.h"
 #include "commands/example_options.h"
@@ -34,6 +35,8 @@ ExitCode run(const TrainOptions& options, Session& session);
 ExitCode run(const EvaluateOptions& options, Session& session);
 /// One line a picture.
 ExitCode run(const PredictOptions& options, Session& session);
+/// Ceilings of the machine, times of each stage from file to embedding, and of all together.
+ExitCode run(const BenchOptions& options, Session& session);
 /// Drawn pictures and a tiny random backbone, to try the program on.
 ExitCode run(const ExampleOptions& options, Session& session);
 

@@ -77,7 +77,7 @@ void require_unique_paths(const data::Listing& listing) {
 struct Outcome {
   int64_t rows = 0, added = 0, skipped = 0, generation = 0;
   std::vector<std::string> taps;
-  double seconds = 0;
+  double seconds = 0, seconds_of_pass = 0;  // of the pass over the pictures, writing included
 };
 
 void tell_outcome(const EmbedOptions& options, const Outcome& outcome, Session& session) {
@@ -88,7 +88,8 @@ void tell_outcome(const EmbedOptions& options, const Outcome& outcome, Session& 
                                           {"skipped", outcome.skipped},
                                           {"generation", outcome.generation},
                                           {"taps", outcome.taps},
-                                          {"seconds", outcome.seconds}})
+                                          {"seconds", outcome.seconds},
+                                          {"seconds_of_pass", outcome.seconds_of_pass}})
                 << "\n";
     return;
   }
@@ -186,8 +187,7 @@ ExitCode finished(const EmbedOptions& options, const Outcome& outcome, Session& 
 ExitCode run(const EmbedOptions& options, Session& session) {
   const Stopwatch watch;
   const store::StoreMode mode = mode_of(options);
-  if (options.compute.precision == "int8" && options.compute.engine == "torch")
-    throw UsageError("--precision int8 is computed by OpenVINO; add --engine openvino or leave --engine at auto");
+  require_int8_engine(options.compute);
   if (mode == store::StoreMode::kNew) store::require_free_folder(options.out);
   const c10::Device device = tensor::device_from_text(options.compute.device);
   tensor::set_compute_threads(options.compute.threads);
@@ -214,7 +214,9 @@ ExitCode run(const EmbedOptions& options, Session& session) {
   const std::vector<store::PictureFile> files = writer.files();
   const Missing missing = missing_of(listing, files_before(files, writer.generation()), options.verify);
   std::vector<io::FileFacts> facts = facts_of(listing, files, missing.rows, writer.generation());
+  const Stopwatch pass_watch;
   add_missing(options, listing, missing, views, *chosen.engine, writer, facts, session.reporter);
+  const double seconds_of_pass = pass_watch.seconds();
   if (writer.rows() == 0) throw DataError(options.data.data + ": none of the pictures can be read");
   if (writer.generation() > 0) relabel(writer, listing);
   io::Json engine_record = finetune::to_json(chosen.engine->report());
@@ -223,8 +225,9 @@ ExitCode run(const EmbedOptions& options, Session& session) {
   writer.finish(io::Json{{"given", given_json(options)},
                          {"engine", engine_record},
                          {"data", {{"digest", data::data_digest(listing, facts)}, {"classes", listing.classes}}}});
-  const Outcome outcome{writer.rows(),  writer.rows() - rows_before, skipped, writer.generation(), network.taps,
-                        watch.seconds()};
+  const Outcome outcome{
+      writer.rows(),  writer.rows() - rows_before, skipped, writer.generation(), network.taps, watch.seconds(),
+      seconds_of_pass};
   return finished(options, outcome, session);
 }
 

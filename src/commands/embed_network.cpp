@@ -61,6 +61,11 @@ int64_t batch_of(const EmbedOptions& options, const data::Listing& listing, cons
 
 }  // namespace
 
+void require_int8_engine(const engine::ComputeOptions& options) {
+  if (options.precision == "int8" && options.engine == "torch")
+    throw UsageError("--precision int8 is computed by OpenVINO; add --engine openvino or leave --engine at auto");
+}
+
 Network load_network(const EmbedOptions& options, model::Pool pool, Reporter& reporter) {
   Network network{model::load_backbone({options.backbone, options.compute.trust, options.preprocessing}), {}, {}, {}};
   network.taps = model::resolve_taps(network.backbone, options.tap);
@@ -89,7 +94,8 @@ ChosenEngine choose(const EmbedOptions& options, const data::Listing& listing, c
   wanted.precision = chosen.precision.precision;
   wanted.calibration = chosen.precision.calibration;
   wanted.is_frozen = true;
-  chosen.engine = finetune::choose_engine(options.compute.engine, network.body, wanted, reporter);
+  chosen.engine =
+      finetune::choose_engine(options.compute.engine, network.body, wanted, reporter, {&named, options.cache_dir});
   return chosen;
 }
 

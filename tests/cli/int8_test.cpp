@@ -40,7 +40,8 @@ TEST_CASE("embed --precision int8 says what it costs, and the store keeps to its
   const io::Json grown = io::read_json(folder + "/small/store.json");
   CHECK(grown["computed"] == store["computed"]);
   CHECK(grown["engine"]["int8"] == store["engine"]["int8"]);
-  const Outcome other = engraft_in(folder, "embed --backbone ex/tiny.pt --data ex/pictures --out small --append");
+  const Outcome other =
+      engraft_in(folder, "embed --backbone ex/tiny.pt --data ex/pictures --out small --append --precision f32");
   CHECK(other.code == 3);
   CHECK(other.err.find("was begun with another") != std::string::npos);
   CHECK(other.err.find("precision (\"int8\", now \"f32\")") != std::string::npos);

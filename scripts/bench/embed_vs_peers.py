@@ -1,0 +1,257 @@
+#!/usr/bin/env python3
+"""The rounds and the table of embed_vs_peers.sh, which see."""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PEERS = ("plain", "tuned", "compile", "onnxruntime", "openvino")
+OURS = ("engraft f32", "engraft bf16", "engraft int8")
+QUIET = {"OMP_WAIT_POLICY": "passive"}  # for the peers that are tuned
+TRIAL_PICTURES = 160
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def picture_list(shared, count):
+    """`count` pictures of the shared sets, drawn by a seed; JPEGs whose headers Pillow can read."""
+    found = []
+    for name in ("hymenoptera", "flowers12", "imagenet_sample"):
+        for folder, _, files in os.walk(os.path.join(shared, "data", name)):
+            found += [os.path.join(folder, file) for file in files if file.lower().endswith((".jpg", ".jpeg"))]
+    found.sort()
+    random.Random(1).shuffle(found)
+    return found[:count]
+
+
+def make_weights(out, paths):
+    """torchvision's Inception v3 with weights of a seed, and norms that fit what pictures give."""
+    import torch
+    from torchvision import models
+
+    sys.path.insert(0, HERE)
+    from embed_peer import Pictures
+
+    torch.manual_seed(1)
+    model = models.inception_v3(weights=None, aux_logits=True, transform_input=False, init_weights=True)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # the plain mean of all batches
+    pictures = Pictures(paths)
+    with torch.no_grad():
+        for first in (0, 32):
+            model.train()(torch.stack([pictures[i] for i in range(first, first + 32)]))
+    weights = os.path.join(out, "inception.pth")
+    torch.save(model.eval().state_dict(), weights)
+    backbone = os.path.join(out, "inception.pt")
+    subprocess.run([sys.executable, os.path.join(HERE, "../../models/export_backbone.py"), "--source", "torchvision",
+                    "--model", "inception_v3", "--weights", weights, "--out", backbone], check=True, stdout=sys.stderr)
+    return weights, backbone
+
+
+class Bench:
+    def __init__(self, options):
+        self.options, self.out = options, options.out
+        shutil.rmtree(self.out, ignore_errors=True)
+        os.makedirs(self.out)
+        self.paths = picture_list(options.shared, options.pictures)
+        self.list = self.write_list("pictures.txt", self.paths)
+        self.trial_list = self.write_list("trial.txt", self.paths[:TRIAL_PICTURES])
+        self.weights, self.backbone = make_weights(self.out, self.paths)
+
+    def write_list(self, name, paths):
+        with open(os.path.join(self.out, name), "w") as file:
+            file.writelines(path + "\n" for path in paths)
+        return file.name
+
+    def peer(self, kind, *extra, pictures=None, out=None):
+        command = [sys.executable, os.path.join(HERE, "embed_peer.py"), kind, "--weights", self.weights, "--list",
+                   pictures or self.list, "--out", out or os.path.join(self.out, kind + ".npy"), "--cache", self.out,
+                   *extra]
+        environment = {**os.environ, **({} if kind == "plain" else QUIET)}
+        done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        return json.loads(done.stdout.decode().strip().split("\n")[-1])
+
+    def embed(self, precision, *extra, keep=False, pictures=None):
+        """One run of engraft embed, with its peak memory."""
+        folder = os.path.join(self.out, "engraft-" + precision)
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+        command = [self.options.engraft, "embed", "--backbone", self.backbone, "--data", pictures or self.list, "--out",
+                   folder, "--precision", precision, "--cache-dir", os.path.join(self.out, "cache"), "--json",
+                   "--quiet", *extra]
+        start = time.perf_counter()
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            answer = process.stdout.read()
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            raise SystemExit("engraft embed failed: " + " ".join(command))
+        wall = time.perf_counter() - start
+        result = json.loads(answer)
+        seconds = result["seconds_of_pass"]
+        return {"seconds": seconds, "setup": wall - seconds, "wall": wall, "memory": 1024 * usage.ru_maxrss,
+                "rate": result["added"] / seconds if seconds > 0 else 0}
+
+    def features(self, name):
+        if not name.startswith("engraft"):
+            return np.load(os.path.join(self.out, name + ".npy"))
+        folder = os.path.join(self.out, name.replace(" ", "-"))
+        shards = sorted(file for file in os.listdir(folder) if file.endswith(".npy"))
+        return np.concatenate([np.load(os.path.join(folder, file)) for file in shards]).reshape(len(self.paths), -1)
+
+    def executed(self, name):
+        """What the engine says it ran in, from the store."""
+        with open(os.path.join(self.out, name.replace(" ", "-"), "store.json")) as file:
+            return json.load(file)["engine"]["name"]
+
+    def run(self, name, extra):
+        if name.startswith("engraft"):
+            return self.embed(name.split()[1])
+        return self.peer(name, *extra)
+
+    def fastest(self, kind):
+        """The number of workers, or of streams, with which a peer is fastest."""
+        if kind == "openvino":
+            choices = [("--workers", "2", "--streams", n) for n in ("1", "2")]
+        elif kind in ("plain", "tuned"):
+            choices = [("--workers", n) for n in ("0", "1", "2")]
+        else:
+            return self.chosen.get("tuned", ("--workers", "1"))
+        trials = {choice: self.peer(kind, *choice, pictures=self.trial_list, out=os.path.join(self.out, "trial.npy"))
+                  for choice in choices}
+        best = min(trials, key=lambda choice: trials[choice]["seconds"])
+        say(f"{kind}: " + ", ".join(f"{' '.join(c)} {t['rate']:.1f}/s" for c, t in trials.items()))
+        return best
+
+    def rounds(self, names):
+        self.chosen = {}
+        for name in names:
+            if not name.startswith("engraft"):
+                self.chosen[name] = self.fastest(name)
+        if "engraft int8" in names:
+            self.embed("int8")  # calibrated and judged once, remembered from then on
+        results = {name: [] for name in names}
+        for turn in range(self.options.rounds):
+            for name in names:
+                results[name].append(self.run(name, self.chosen.get(name, ())))
+                say(f"round {turn + 1}: {name} {results[name][-1]['rate']:.1f} pictures/s")
+        return results
+
+
+def cosine(a, b):
+    """(mean, least) over rows."""
+    each = np.sum(a * b, 1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+    return each.mean(), each.min()
+
+
+def median(runs, what):
+    return statistics.median(run[what] for run in runs)
+
+
+def print_table(bench, results):
+    reference = bench.features("plain") if "plain" in results else None
+    print(f"{len(bench.paths)} pictures, {bench.options.rounds} rounds, medians")
+    print(f"{'':<14} {'pictures/s':>10} {'set-up s':>9} {'peak MiB':>9}  cosine to plain   as")
+    for name, runs in results.items():
+        features = bench.features(name)
+        same = ("%.5f, least %.5f" % cosine(reference, features)) if reference is not None else "-"
+        how = bench.executed(name) if name.startswith("engraft") else " ".join(bench.chosen[name])
+        print(f"{name:<14} {median(runs, 'rate'):>10.1f} {median(runs, 'setup'):>9.1f} "
+              f"{median(runs, 'memory') / 2**20:>9.0f}  {same}  {how}")
+    peers = [name for name in results if not name.startswith("engraft")]
+    print(f"\n{'times faster than':<22}" + "".join(f"{name:>13}" for name in peers) + "   (median of the rounds' ratios)")
+    for ours in [name for name in results if name.startswith("engraft")]:
+        ratios = [statistics.median(theirs["seconds"] / mine["seconds"] for theirs, mine in
+                                    zip(results[peer], results[ours])) for peer in peers]
+        print(f"{ours:<22}" + "".join(f"{ratio:>13.2f}" for ratio in ratios))
+    if "engraft bf16" in results and "engraft int8" in results:
+        gain = statistics.median(a["seconds"] / b["seconds"] for a, b in
+                                 zip(results["engraft bf16"], results["engraft int8"]))
+        print(f"engraft int8 against engraft bf16: {gain:.2f}")
+    if "plain" in results:
+        for ours in [name for name in results if name.startswith("engraft")]:
+            share = median(results[ours], "memory") / median(results["plain"], "memory")
+            print(f"peak memory of {ours} over that of plain: {share:.2f}")
+
+
+def print_forward(bench, precisions, streams):
+    """The network alone, by turns."""
+    theirs, ours = {}, {precision: [] for precision in precisions}
+    for _ in range(bench.options.rounds):
+        for precision in ("f32", "auto"):
+            run = bench.peer("openvino", "--forward", "--precision", precision, *streams)
+            theirs.setdefault(precision, []).append(run["rate"])
+        for precision in precisions:
+            command = [bench.options.engraft, "bench", "--backbone", bench.backbone, "--precision", precision, "--rounds",
+                       "5", "--json", "--quiet", "--data", bench.trial_list, "--pictures", "32"]
+            stages = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)["stages"]
+            ours[precision] += [s["pictures_per_second"] for s in stages if s["stage"] == "engine"]
+    print("\nthe network alone, pictures/s: OpenVINO's own " +
+          ", ".join(f"{name} {statistics.median(rates):.1f}" for name, rates in theirs.items()) + "; engraft " +
+          ", ".join(f"{name} {statistics.median(rates):.1f}" for name, rates in ours.items()))
+    for precision in precisions:
+        like = {"f32": "f32", "bf16": "auto"}.get(precision)
+        if like:
+            print(f"engraft {precision} over OpenVINO's own: "
+                  f"{statistics.median(ours[precision]) / statistics.median(theirs[like]):.3f}")
+
+
+def print_second_run(bench, precision):
+    first = bench.embed(precision)
+    second = [bench.embed(precision, "--append", keep=True) for _ in range(3)]
+    print(f"\na second run on the same pictures: {first['wall'] / median(second, 'wall'):.0f} times faster than the first")
+
+
+def print_with_busy_core(bench, names):
+    for name in names:
+        quiet = bench.run(name, bench.chosen.get(name, ()))
+        with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+            beside = bench.run(name, bench.chosen.get(name, ()))
+            busy.kill()
+        print(f"{name} with one core busy: {100 * beside['rate'] / quiet['rate']:.0f} % of its quiet speed")
+
+
+def main():
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--engraft", required=True)
+    parser.add_argument("--shared", required=True)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--pictures", type=int, default=600)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="")
+    options = parser.parse_args()
+    sys.path.insert(0, HERE)
+    from embed_peer import has_bf16
+
+    names = [n for n in PEERS + OURS if n != "engraft bf16" or has_bf16()]
+    if options.only:
+        wanted = options.only.split(",")
+        unknown = set(wanted) - set(names)
+        if unknown:
+            raise SystemExit(f"--only: unknown {sorted(unknown)}; known: {names}")
+        names = [n for n in names if n in wanted]
+    bench = Bench(options)
+    results = bench.rounds(names)
+    print_table(bench, results)
+    ours = [name for name in names if name.startswith("engraft")]
+    if "openvino" in names and ours:
+        print_forward(bench, [name.split()[1] for name in ours], bench.chosen["openvino"])
+    if ours:
+        print_second_run(bench, ours[0].split()[1])
+        print_with_busy_core(bench, [n for n in ("tuned", *ours) if n in names])
+
+
+if __name__ == "__main__":
+    main()
