@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """One contestant of embed_vs_peers.sh in a process of its own: pictures of a list to a .npy file of features.
 
-usage: embed_peer.py KIND --weights FILE --list FILE --out FILE [--workers N] [--streams N] [--forward] [--cache DIR]
+usage: embed_peer.py KIND --weights FILE --list FILE --out FILE --cache DIR [--workers N] [--streams N]
+       [--precision auto|f32] [--forward]
 
 KIND: plain, tuned, compile, onnxruntime, openvino. --workers: of the DataLoader, or threads that decode (openvino).
---forward: the network alone, over one batch of noise again and again; nothing is written.
-Prints one JSON line: seconds from the first picture to the last row, of set-up, pictures a second, peak memory in bytes.
+--cache: where converted networks are kept. --precision: of openvino. --forward: the network alone, over one batch of
+noise again and again; nothing is written.
+Prints one JSON line: seconds from the first picture to the last row, of set-up, pictures a second, peak memory in bytes
+(of this process alone, without its workers).
 """
 
 import argparse
@@ -13,7 +16,6 @@ import collections
 import concurrent.futures
 import json
 import os
-import resource
 import time
 
 import numpy as np
@@ -28,6 +30,13 @@ FORWARD_SECONDS = 5.0
 def has_bf16():
     with open("/proc/cpuinfo") as info:
         return "avx512_bf16" in info.read()
+
+
+def peak_memory(process="self"):
+    """Bytes. Not getrusage's, which has what was resident before exec as well."""
+    with open(f"/proc/{process}/status") as status:
+        lines = [line for line in status if line.startswith("VmHWM")]
+    return 1024 * int(lines[0].split()[1]) if lines else 0
 
 
 def torch_model(weights):
@@ -174,7 +183,8 @@ def openvino_model(options):
     steps = PrePostProcessor(core.read_model(path))
     steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
     steps.input().model().set_layout(ov.Layout("NCHW"))
-    steps.input().preprocess().convert_element_type(ov.Type.f32).mean([255 * m for m in MEAN]).scale([255 * s for s in STD])
+    values = steps.input().preprocess().convert_element_type(ov.Type.f32)
+    values.mean([255 * m for m in MEAN]).scale([255 * s for s in STD])
     precision = "bf16" if options.precision == "auto" and has_bf16() else "f32"
     return core.compile_model(steps.build(), "CPU", {
         "INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": str(options.streams),
@@ -260,9 +270,7 @@ def main():
             seconds, count = run_forward(features, dtype)
         else:
             seconds, count = run_loader(features, dtype, options, paths), len(paths)
-    memory = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-                     + (resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss if options.workers > 0 else 0))
-    print(json.dumps({"seconds": seconds, "setup": setup, "rate": count / seconds, "memory": memory}))
+    print(json.dumps({"seconds": seconds, "setup": setup, "rate": count / seconds, "memory": peak_memory()}))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,9 @@ import time
 import numpy as np
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+from embed_peer import Pictures, has_bf16, peak_memory  # noqa: E402  found beside the script
+
 PEERS = ("plain", "tuned", "compile", "onnxruntime", "openvino")
 OURS = ("engraft f32", "engraft bf16", "engraft int8")
 QUIET = {"OMP_WAIT_POLICY": "passive"}  # for the peers that are tuned
@@ -25,7 +28,7 @@ def say(text):
 
 
 def picture_list(shared, count):
-    """`count` pictures of the shared sets, drawn by a seed; JPEGs whose headers Pillow can read."""
+    """`count` JPEGs of the shared sets, drawn by a seed."""
     found = []
     for name in ("hymenoptera", "flowers12", "imagenet_sample"):
         for folder, _, files in os.walk(os.path.join(shared, "data", name)):
@@ -39,9 +42,6 @@ def make_weights(out, paths):
     """torchvision's Inception v3 with weights of a seed, and norms that fit what pictures give."""
     import torch
     from torchvision import models
-
-    sys.path.insert(0, HERE)
-    from embed_peer import Pictures
 
     torch.manual_seed(1)
     model = models.inception_v3(weights=None, aux_logits=True, transform_input=False, init_weights=True)
@@ -80,8 +80,10 @@ class Bench:
                    pictures or self.list, "--out", out or os.path.join(self.out, kind + ".npy"), "--cache", self.out,
                    *extra]
         environment = {**os.environ, **({} if kind == "plain" else QUIET)}
-        done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        return json.loads(done.stdout.decode().strip().split("\n")[-1])
+        done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise SystemExit(f"{kind} failed: " + " ".join(command) + "\n" + done.stderr)
+        return json.loads(done.stdout.strip().split("\n")[-1])
 
     def embed(self, precision, *extra, keep=False, pictures=None):
         """One run of engraft embed, with its peak memory."""
@@ -91,17 +93,21 @@ class Bench:
         command = [self.options.engraft, "embed", "--backbone", self.backbone, "--data", pictures or self.list, "--out",
                    folder, "--precision", precision, "--cache-dir", os.path.join(self.out, "cache"), "--json",
                    "--quiet", *extra]
-        start = time.perf_counter()
+        start, memory = time.perf_counter(), 0
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            while process.poll() is None:
+                try:
+                    memory = max(memory, peak_memory(process.pid))
+                except OSError:
+                    break  # it has just ended
+                time.sleep(0.01)
             answer = process.stdout.read()
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
+        wall = time.perf_counter() - start
         if process.returncode != 0:
             raise SystemExit("engraft embed failed: " + " ".join(command))
-        wall = time.perf_counter() - start
         result = json.loads(answer)
         seconds = result["seconds_of_pass"]
-        return {"seconds": seconds, "setup": wall - seconds, "wall": wall, "memory": 1024 * usage.ru_maxrss,
+        return {"seconds": seconds, "setup": wall - seconds, "wall": wall, "memory": memory,
                 "rate": result["added"] / seconds if seconds > 0 else 0}
 
     def features(self, name):
@@ -125,10 +131,8 @@ class Bench:
         """The number of workers, or of streams, with which a peer is fastest."""
         if kind == "openvino":
             choices = [("--workers", "2", "--streams", n) for n in ("1", "2")]
-        elif kind in ("plain", "tuned"):
-            choices = [("--workers", n) for n in ("0", "1", "2")]
         else:
-            return self.chosen.get("tuned", ("--workers", "1"))
+            choices = [("--workers", n) for n in ("0", "1", "2")]
         trials = {choice: self.peer(kind, *choice, pictures=self.trial_list, out=os.path.join(self.out, "trial.npy"))
                   for choice in choices}
         best = min(trials, key=lambda choice: trials[choice]["seconds"])
@@ -171,7 +175,7 @@ def print_table(bench, results):
         print(f"{name:<14} {median(runs, 'rate'):>10.1f} {median(runs, 'setup'):>9.1f} "
               f"{median(runs, 'memory') / 2**20:>9.0f}  {same}  {how}")
     peers = [name for name in results if not name.startswith("engraft")]
-    print(f"\n{'times faster than':<22}" + "".join(f"{name:>13}" for name in peers) + "   (median of the rounds' ratios)")
+    print(f"\n{'times faster than':<22}" + "".join(f"{name:>13}" for name in peers) + "   (medians over rounds)")
     for ours in [name for name in results if name.startswith("engraft")]:
         ratios = [statistics.median(theirs["seconds"] / mine["seconds"] for theirs, mine in
                                     zip(results[peer], results[ours])) for peer in peers]
@@ -194,10 +198,14 @@ def print_forward(bench, precisions, streams):
             run = bench.peer("openvino", "--forward", "--precision", precision, *streams)
             theirs.setdefault(precision, []).append(run["rate"])
         for precision in precisions:
-            command = [bench.options.engraft, "bench", "--backbone", bench.backbone, "--precision", precision, "--rounds",
-                       "5", "--json", "--quiet", "--data", bench.trial_list, "--pictures", "32"]
-            stages = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)["stages"]
-            ours[precision] += [s["pictures_per_second"] for s in stages if s["stage"] == "engine"]
+            command = [bench.options.engraft, "bench", "--backbone", bench.backbone, "--precision", precision,
+                       "--rounds", "5", "--json", "--quiet", "--data", bench.list, "--pictures", "32",
+                       "--cache-dir", os.path.join(bench.out, "cache")]
+            result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+            name = result["network"]["engine"]["name"]
+            if precision not in name:
+                raise SystemExit(f"engraft bench --precision {precision} ran {name}")
+            ours[precision] += [s["pictures_per_second"] for s in result["stages"] if s["stage"] == "engine"]
     print("\nthe network alone, pictures/s: OpenVINO's own " +
           ", ".join(f"{name} {statistics.median(rates):.1f}" for name, rates in theirs.items()) + "; engraft " +
           ", ".join(f"{name} {statistics.median(rates):.1f}" for name, rates in ours.items()))
@@ -211,15 +219,18 @@ def print_forward(bench, precisions, streams):
 def print_second_run(bench, precision):
     first = bench.embed(precision)
     second = [bench.embed(precision, "--append", keep=True) for _ in range(3)]
-    print(f"\na second run on the same pictures: {first['wall'] / median(second, 'wall'):.0f} times faster than the first")
+    gain = first["wall"] / median(second, "wall")
+    print(f"\na second run on the same pictures: {gain:.0f} times faster than the first")
 
 
 def print_with_busy_core(bench, names):
     for name in names:
         quiet = bench.run(name, bench.chosen.get(name, ()))
         with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
-            beside = bench.run(name, bench.chosen.get(name, ()))
-            busy.kill()
+            try:
+                beside = bench.run(name, bench.chosen.get(name, ()))
+            finally:
+                busy.kill()
         print(f"{name} with one core busy: {100 * beside['rate'] / quiet['rate']:.0f} % of its quiet speed")
 
 
@@ -232,9 +243,6 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="")
     options = parser.parse_args()
-    sys.path.insert(0, HERE)
-    from embed_peer import has_bf16
-
     names = [n for n in PEERS + OURS if n != "engraft bf16" or has_bf16()]
     if options.only:
         wanted = options.only.split(",")

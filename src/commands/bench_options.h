@@ -10,6 +10,7 @@ struct BenchOptions {
   CommonOptions common;
   int64_t pictures = 256;
   int64_t rounds = 5;
+  std::string scratch;
 };
 
 template <class Visitor>
@@ -28,6 +29,12 @@ void describe(Visitor& v, BenchOptions& o) {
           "every stage is measured once in each, by turns; the stages' medians count, and the best of a ceiling")
       .at_least(1)
       .at_most(1000);
+  v.field("scratch", o.scratch,
+          "folder in which rows are written for a while, to time that; default: the system's for temporary files")
+      .value("DIR");
+  v.field("cache_dir", o.embed.cache_dir,
+          "where what was found of network and pictures is kept; default: $ENGRAFT_CACHE, else the user's cache folder")
+      .value("DIR");
   describe(v, o.embed.preprocessing);
   describe(v, o.embed.compute, /*has_int8=*/true);
   describe(v, o.common);

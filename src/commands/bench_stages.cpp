@@ -21,7 +21,6 @@ namespace engraft::commands {
 namespace {
 
 constexpr double kPeakSeconds = 0.1;
-constexpr int64_t kCopiedBytes = int64_t{512} << 20;  // of two buffers: no cache holds them
 constexpr double kLeastEngineSeconds = 0.5;
 constexpr int64_t kWrittenBatches = 8;
 
@@ -79,17 +78,17 @@ void Ceilings::measure(int64_t threads) {
     one.unit = peak.unit;
     if (!peak.unit.empty()) one.ops_per_second.add(peak.ops_per_second);
   }
-  copied_bytes_per_second.add(tensor::copy_rate(threads, kCopiedBytes, kPeakSeconds));
+  copied_bytes_per_second.add(tensor::copy_rate(threads, tensor::uncached_bytes(), kPeakSeconds));
 }
 
 void PictureTimes::measure(const data::Listing& listing, const std::vector<int64_t>& rows,
                            const image::Preprocessing& preprocessing) {
   std::vector<uint8_t> square(static_cast<size_t>(preprocessing.size_px) * static_cast<size_t>(preprocessing.size_px) *
                               3);
-  image::DecodeOptions decoding;
-  decoding.exif = preprocessing.exif;
+  const image::DecodeOptions decoding = image::decode_options(preprocessing);
   double seconds_of_read = 0, seconds_of_decode = 0, seconds_of_resize = 0;
-  pictures = unreadable = 0;
+  readable.clear();
+  unreadable = 0;
   bytes = width_px = height_px = 0;
   std::string last_reason;
   for (const int64_t row : rows) {
@@ -105,16 +104,16 @@ void PictureTimes::measure(const data::Listing& listing, const std::vector<int64
       seconds_of_decode += after_decode - after_read;
       seconds_of_read += after_read;
       bytes += static_cast<double>(file.size());
-      width_px += decoded.picture.width_px;
-      height_px += decoded.picture.height_px;
-      ++pictures;
+      width_px += decoded.info.width_px;
+      height_px += decoded.info.height_px;
+      readable.push_back(row);
     } catch (const DataError& error) {
       last_reason = listing.samples[static_cast<size_t>(row)].image_path + ": " + error.what();
       ++unreadable;
     }
   }
-  if (pictures == 0) throw DataError("none of the pictures can be read; the last: " + last_reason);
-  const auto n = static_cast<double>(pictures);
+  if (readable.empty()) throw DataError("none of the pictures can be read; the last: " + last_reason);
+  const auto n = static_cast<double>(readable.size());
   read.add(seconds_of_read / n);
   decode.add(seconds_of_decode / n);
   resize.add(seconds_of_resize / n);
@@ -159,12 +158,21 @@ void NetworkTimes::measure_pipeline(engine::Engine& network, const data::Listing
       listing, rows, network, {loader_threads, "bench"},
       [&](const std::vector<int64_t>& good, const std::vector<at::Tensor>& outputs) {
         std::vector<store::IndexRow> lines;
-        for (const int64_t row : good) lines.push_back(index_row_of(listing.samples[static_cast<size_t>(row)]));
+        for (const int64_t row : good) {
+          lines.push_back(index_row_of(listing.samples[static_cast<size_t>(row)]));
+          lines.back().slices.clear();
+        }
         store.append(lines, outputs, pool);
       },
       silent);
   store.finish();
   pipeline.add(watch.seconds() / static_cast<double>(rows.size()));
+}
+
+std::vector<int64_t> whole_batches(std::vector<int64_t> rows, int64_t batch) {
+  const auto count = static_cast<int64_t>(rows.size());
+  if (count > batch) rows.resize(static_cast<size_t>(count / batch * batch));
+  return rows;
 }
 
 std::vector<int64_t> spread_rows(const data::Listing& listing, int64_t count) {

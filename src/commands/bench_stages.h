@@ -43,9 +43,9 @@ struct Ceilings {
 /// From a file to pixels, on one core: seconds a picture, in each round.
 struct PictureTimes {
   Rounds read, decode, resize;
-  int64_t pictures = 0;                           // that could be read, in each round
+  std::vector<int64_t> readable;                  // rows of the last round
   int64_t unreadable = 0;                         // that were left out
-  double bytes = 0, width_px = 0, height_px = 0;  // means over these pictures
+  double bytes = 0, width_px = 0, height_px = 0;  // means over the readable files
 
   /// Adds a round over `rows` of the listing. Throws DataError where none of them can be read, Stopped between two.
   void measure(const data::Listing& listing, const std::vector<int64_t>& rows,
@@ -56,15 +56,19 @@ struct PictureTimes {
 struct NetworkTimes {
   Rounds engine, write, pipeline;
 
-  /// Adds a round of `pixels`, one batch, for half a second at least, and of writing what came out as a store in a new
-  /// folder below `scratch`.
+  /// Adds a round of `pixels`, uint8 [batch_size, size, size, 3], for half a second at least, and of writing what came
+  /// out as a store in a new folder below `scratch`. Throws ModelError, SystemError, and Stopped between two runs.
   void measure(engine::Engine& network, const std::vector<uint8_t>& pixels, model::Pool pool,
                const std::vector<store::TapShape>& taps, const std::string& scratch);
-  /// Adds a round of all stages together over `rows`, as embed does them.
+  /// Adds a round of all stages together over `rows`, which can be read, as embed does them. Throws as above, and as
+  /// finetune::forward_pass.
   void measure_pipeline(engine::Engine& network, const data::Listing& listing, const std::vector<int64_t>& rows,
                         int64_t loader_threads, model::Pool pool, const std::vector<store::TapShape>& taps,
                         const std::string& scratch);
 };
+
+/// `rows` without those that do not fill a batch, where there are more than one batch of them.
+std::vector<int64_t> whole_batches(std::vector<int64_t> rows, int64_t batch);
 
 /// `count` of the listing's rows, evenly spread; all of them where there are no more.
 std::vector<int64_t> spread_rows(const data::Listing& listing, int64_t count);

@@ -60,8 +60,8 @@ void describe(Visitor& v, EmbedOptions& o) {
   describe(v, o.preprocessing);
   describe(v, o.compute, /*has_int8=*/true);
   v.field("cache_dir", o.cache_dir,
-          "where what int8 was found to cost is kept for later runs; default: $ENGRAFT_CACHE, else the user's cache "
-          "folder")
+          "where what was found of network and pictures is kept for later runs; default: $ENGRAFT_CACHE, else the "
+          "user's cache folder")
       .value("DIR")
       .not_recorded();
   describe(v, o.common);

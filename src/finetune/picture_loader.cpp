@@ -77,9 +77,10 @@ class PictureFiles {
   std::shared_ptr<std::mutex> mutex_ = std::make_shared<std::mutex>();
 };
 
-SharedPicture decode_picture(const std::string& bytes, const image::Preprocessing& preprocessing) {
-  image::DecodeOptions options;
-  options.exif = preprocessing.exif;
+/// Reduced only where nothing is cropped out of it but what preprocessing crops.
+SharedPicture decode_picture(const std::string& bytes, image::Preprocessing preprocessing, bool is_of_square) {
+  preprocessing.fast_decode = preprocessing.fast_decode && is_of_square;
+  const image::DecodeOptions options = image::decode_options(preprocessing);
   return std::make_shared<const image::Picture>(image::decode(image::ByteSpan(bytes), options).picture);
 }
 
@@ -106,15 +107,15 @@ data::LoadFunction picture_loader(const data::Listing& listing, const image::Pre
   const bool is_of_square = image::is_of_square(views.augmentation);
   return [files, preprocessing, views, decoded, is_of_square](int64_t item, uint8_t* out) {
     const int64_t row = views.row_of(item);
-    const SharedPicture picture = decoded->get(row, [&] {
-      SharedPicture whole = decode_picture(files.read(row), preprocessing);
-      return is_of_square ? squared(*whole, preprocessing) : whole;
-    });
-    if (item == row) {
-      const SharedPicture square = is_of_square ? picture : squared(*picture, preprocessing);
-      std::copy(square->pixels.begin(), square->pixels.end(), out);
+    if (item == row) {  // a clean picture has the bytes that it has without augmentation
+      const std::string bytes = files.read(row);
+      image::decode_and_preprocess(image::ByteSpan(bytes), preprocessing, out);
       return;
     }
+    const SharedPicture picture = decoded->get(row, [&] {
+      SharedPicture whole = decode_picture(files.read(row), preprocessing, is_of_square);
+      return is_of_square ? squared(*whole, preprocessing) : whole;
+    });
     RandomStream stream = views.stream(item);
     if (is_of_square) {
       image::augment_square(*picture, preprocessing, views.augmentation, stream, out);

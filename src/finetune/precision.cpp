@@ -62,14 +62,20 @@ std::string drift_text(const Drift& drift) {
                    text::fixed(drift.mean_cosine, 5));
 }
 
-/// All that the outcome of a trial of bf16 depends on.
+/// Counts up where trying bf16 changes, so that nothing older is taken for it.
+constexpr int kMethod = 1;
+
+/// All that the outcome of a trial of bf16 on a CPU depends on.
 io::Json key_of(const PrecisionTrial& trial, const std::vector<int64_t>& rows) {
   data::Listing used;
   for (const int64_t row : rows)
     used.samples.push_back(trial.listing.samples[static_cast<size_t>(trial.views.row_of(row))]);
-  io::Json key = {{"network", *trial.network},           {"preprocessing", model::to_json(trial.options.preprocessing)},
-                  {"batch", trial.options.batch_size},   {"device", trial.options.device.str()},
-                  {"platform", tensor::platform_text()}, {"pictures", data::data_digest(used)}};
+  io::Json key = {{"method", kMethod},
+                  {"network", *trial.network},
+                  {"preprocessing", model::to_json(trial.options.preprocessing)},
+                  {"batch", trial.options.batch_size},
+                  {"platform", tensor::platform_text()},
+                  {"pictures", data::data_digest(used)}};
   if (trial.views.is_random())
     key["views"] = {
         {"augmentation", image::to_text(trial.views.augmentation)}, {"seed", trial.views.seed}, {"items", rows}};
@@ -117,7 +123,7 @@ PrecisionChoice try_bf16(const PrecisionTrial& trial, const std::vector<int64_t>
 /// As it was found in an earlier run on the same pictures, or now.
 PrecisionChoice known_or_tried_bf16(const PrecisionTrial& trial) {
   const std::vector<int64_t> rows = spread_rows(trial);
-  if (trial.network == nullptr) return try_bf16(trial, rows);
+  if (trial.network == nullptr || !trial.options.device.is_cpu()) return try_bf16(trial, rows);
   const store::Remembered remembered(trial.cache_dir, "bf16");
   const io::Json key = key_of(trial, rows);
   if (const auto known = remembered.find(key)) {

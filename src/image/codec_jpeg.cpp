@@ -103,8 +103,12 @@ class JpegReader {
     describe();
     check_size(cinfo_.image_width, cinfo_.image_height, request_.max_pixels);
     if (request_.want == Want::kHeader) return {};
-    picture_ = Picture(info_.width_px, info_.height_px);
-    if (cinfo_.num_components == 4) cmyk_row_.resize(static_cast<size_t>(info_.width_px) * 4);
+    const int denominator = scale_denominator();
+    cinfo_.scale_num = 1;
+    cinfo_.scale_denom = static_cast<unsigned>(denominator);
+    picture_ =
+        Picture((info_.width_px + denominator - 1) / denominator, (info_.height_px + denominator - 1) / denominator);
+    if (cinfo_.num_components == 4) cmyk_row_.resize(static_cast<size_t>(picture_.width_px) * 4);
     if (!read_pixels()) fail();
     return std::move(picture_);
   }
@@ -144,6 +148,13 @@ class JpegReader {
       }
     }
     return true;
+  }
+
+  /// 8, 4, 2 or 1. Source: JpegImageFile.draft in Pillow's JpegImagePlugin.py.
+  int scale_denominator() const {
+    if (request_.least_side_px <= 0) return 1;
+    const int scale = std::min(info_.width_px, info_.height_px) / request_.least_side_px;
+    return scale >= 8 ? 8 : scale >= 4 ? 4 : scale >= 2 ? 2 : 1;
   }
 
   [[noreturn]] void fail() {

@@ -18,6 +18,8 @@ struct Request {
   ByteSpan bytes;
   int64_t max_pixels = 0;
   Want want = Want::kPixels;
+  /// As DecodeOptions has it; of JPEG alone.
+  int least_side_px = 0;
 };
 
 Picture read_jpeg(const Request& request, ImageInfo& info);

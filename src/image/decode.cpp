@@ -94,7 +94,7 @@ void add_note(ImageInfo& info, const std::string& note) {
 Decoded decode(ByteSpan bytes, const DecodeOptions& options) {
   Decoded out;
   out.info.format = format_of(bytes);
-  out.picture = read({bytes, options.max_pixels, codec::Want::kPixels}, out.info);
+  out.picture = read({bytes, options.max_pixels, codec::Want::kPixels, options.least_side_px}, out.info);
   const bool turns = options.exif || out.info.format == "tiff";
   if (turns) out.picture = upright(std::move(out.picture), out.info.orientation);
   return out;

@@ -35,7 +35,11 @@ struct DecodeOptions {
   /// Turn the picture upright by its EXIF orientation, as Pillow's ImageOps.exif_transpose does. TIFF's orientation
   /// tag belongs to the format and is always followed, as Pillow does.
   bool exif = false;
-  /// Pictures of more pixels are refused. The default is where Pillow refuses a decompression bomb.
+  /// Above 0: a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, the least at which both sides are at least so long
+  /// (the length divided by 2, 4 or 8, rounded down, counts), with the pixels of Pillow's draft(). 0: always whole.
+  int least_side_px = 0;
+  /// Pictures of more pixels are refused, by their whole size. The default is where Pillow refuses a decompression
+  /// bomb.
   int64_t max_pixels = 178956970;
 };
 

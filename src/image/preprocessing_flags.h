@@ -18,6 +18,7 @@ struct PreprocessingFlags {
   std::optional<std::array<double, 3>> std;
   std::optional<std::string> channels;
   std::optional<bool> exif;
+  std::optional<bool> fast_decode;
 };
 
 template <class Visitor>
@@ -34,6 +35,10 @@ void describe(Visitor& v, PreprocessingFlags& o) {
   v.field("std", o.std, "divides each channel after that; one number or three").above(0);
   v.field("channels", o.channels, "order in which the network wants them").one_of({"rgb", "bgr"});
   v.field("exif", o.exif, "turn pictures as their EXIF orientation says");
+  v.field(
+      "fast_decode", o.fast_decode,
+      "decode large JPEGs at a half, a quarter or an eighth of their size, as Pillow's draft() does; other bytes, so "
+      "use it everywhere or nowhere");
 }
 
 }  // namespace engraft::image

@@ -24,6 +24,9 @@ std::string quoted(const std::string& word) { return "'" + word + "'"; }
 /// Python's round(): half to even, in the default rounding mode.
 int round_half_even(double value) { return static_cast<int>(std::nearbyint(value)); }
 
+/// What the short side becomes before the crop.
+int short_side_of(const Preprocessing& p) { return round_half_even(p.size_px / p.crop_ratio); }
+
 int side(double value, int width, int height) {
   if (value > std::numeric_limits<int>::max())
     throw DataError(text::cat(width, "x", height, " pixels are too long and narrow to be resized"));
@@ -53,7 +56,7 @@ void validate(const Preprocessing& p) {
 CropPlan plan(int width, int height, const Preprocessing& p) {
   const int size = p.size_px;
   if (p.resize == "squash") return {size, size, 0, 0, size, size};
-  const int short_side = round_half_even(size / p.crop_ratio);
+  const int short_side = short_side_of(p);
   const auto long_side = [&](int longer, int shorter) {
     return side(static_cast<double>(static_cast<int64_t>(short_side) * longer) / shorter, width, height);
   };
@@ -70,10 +73,15 @@ void preprocess(const Picture& picture, const Preprocessing& p, uint8_t* out) {
   resize_crop_into(picture, plan(picture.width_px, picture.height_px, p), interpolation_of(p.interpolation), out);
 }
 
-void decode_and_preprocess(ByteSpan bytes, const Preprocessing& p, uint8_t* out, ImageInfo* info) {
+DecodeOptions decode_options(const Preprocessing& p) {
   DecodeOptions options;
   options.exif = p.exif;
-  Decoded decoded = decode(bytes, options);
+  if (p.fast_decode) options.least_side_px = p.resize == "squash" ? p.size_px : short_side_of(p);
+  return options;
+}
+
+void decode_and_preprocess(ByteSpan bytes, const Preprocessing& p, uint8_t* out, ImageInfo* info) {
+  Decoded decoded = decode(bytes, decode_options(p));
   preprocess(decoded.picture, p, out);
   if (info != nullptr) *info = std::move(decoded.info);
 }

@@ -35,7 +35,10 @@ CropPlan plan(int width_px, int height_px, const Preprocessing& preprocessing);
 /// `picture` (already upright) to out [size, size, 3] RGB. `preprocessing` must be valid.
 void preprocess(const Picture& picture, const Preprocessing& preprocessing, uint8_t* out);
 
-/// decode() with `preprocessing.exif`, then preprocess(). `info` may be null.
+/// How a picture is decoded for plan(): upright and reduced as `preprocessing` says.
+DecodeOptions decode_options(const Preprocessing& preprocessing);
+
+/// decode() with decode_options(), then preprocess(). `info` may be null.
 void decode_and_preprocess(ByteSpan bytes, const Preprocessing& preprocessing, uint8_t* out, ImageInfo* info = nullptr);
 
 }  // namespace engraft::image

@@ -14,8 +14,8 @@ namespace engraft::model {
 
 namespace {
 
-const std::vector<std::string> kFields = {"size_px", "crop_ratio", "resize",   "interpolation",
-                                          "mean",    "std",        "channels", "exif"};
+const std::vector<std::string> kFields = {"size_px", "crop_ratio", "resize", "interpolation", "mean",
+                                          "std",     "channels",   "exif",   "fast_decode"};
 
 io::Json from_flags(const image::PreprocessingFlags& flags) {
   io::Json out = io::Json::object();
@@ -27,6 +27,7 @@ io::Json from_flags(const image::PreprocessingFlags& flags) {
   if (flags.std) out["std"] = *flags.std;
   if (flags.channels) out["channels"] = *flags.channels;
   if (flags.exif) out["exif"] = *flags.exif;
+  if (flags.fast_decode) out["fast_decode"] = *flags.fast_decode;
   return out;
 }
 
@@ -123,10 +124,12 @@ ResolvedPreprocessing resolve_preprocessing(const image::PreprocessingFlags& fla
 }
 
 io::Json to_json(const image::Preprocessing& p) {
-  return io::Json{{"size_px", p.size_px},   {"crop_ratio", p.crop_ratio},
+  io::Json out = {{"size_px", p.size_px},   {"crop_ratio", p.crop_ratio},
                   {"resize", p.resize},     {"interpolation", p.interpolation},
                   {"mean", p.mean},         {"std", p.std},
                   {"channels", p.channels}, {"exif", p.exif}};
+  if (p.fast_decode) out["fast_decode"] = true;  // left out where false, as files from before the key have it
+  return out;
 }
 
 image::Preprocessing preprocessing_from_json(const io::Json& json, const std::string& where) {
@@ -145,6 +148,7 @@ image::Preprocessing preprocessing_from_json(const io::Json& json, const std::st
     read("std", p.std);
     read("channels", p.channels);
     read("exif", p.exif);
+    read("fast_decode", p.fast_decode);
   } catch (const nlohmann::json::exception&) {
     throw ModelError(where + ": " + key + ": a value of the wrong kind, " + io::json_line(json.at(key)));
   }

@@ -1,11 +1,12 @@
 #include "tensor/peak.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstring>
 #include <functional>
-#include <memory>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -14,7 +15,6 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 #endif
 
 namespace engraft::tensor {
@@ -250,17 +250,27 @@ Peak arithmetic_peak(Precision precision, int64_t threads, double seconds) {
 
 double copy_rate(int64_t threads, int64_t bytes, double seconds) {
   const auto part = static_cast<size_t>(std::max<int64_t>(1, bytes / (2 * threads)));
-  std::vector<std::vector<uint8_t>> from, to;
-  for (int64_t thread = 0; thread < threads; ++thread) {
-    from.emplace_back(part, uint8_t{1});
-    to.emplace_back(part, uint8_t{0});
-  }
+  std::vector<std::vector<uint8_t>> from(static_cast<size_t>(threads)), to(static_cast<size_t>(threads));
   const double copies = calls_per_second(threads, seconds, [&](int64_t thread) {
     const auto t = static_cast<size_t>(thread);
+    if (from[t].empty()) {
+      from[t].assign(part, 1);
+      to[t].assign(part, 0);
+    }
     std::memcpy(to[t].data(), from[t].data(), part);
     asm volatile("" : : "r"(to[t].data()) : "memory");
   });
   return 2.0 * static_cast<double>(part) * copies;
+}
+
+int64_t uncached_bytes() {
+  constexpr int64_t kLeast = int64_t{512} << 20;
+  int64_t cache = 0;
+#ifdef _SC_LEVEL3_CACHE_SIZE
+  cache = ::sysconf(_SC_LEVEL3_CACHE_SIZE);
+#endif
+  const auto memory = static_cast<int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
+  return std::min(std::max(kLeast, 4 * cache), memory / 8);
 }
 
 }  // namespace engraft::tensor

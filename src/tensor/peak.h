@@ -21,8 +21,12 @@ struct Peak {
 /// threads are refused.
 Peak arithmetic_peak(Precision precision, int64_t threads, double seconds);
 
-/// Bytes a second, read and written ones counted, of copies between two buffers of `bytes` in all, far above the
-/// caches' size, cut between `threads` threads; for about `seconds`, once at least. Throws SystemError as above.
+/// Bytes a second, read and written ones counted, of copies between buffers of `bytes` in all, two a thread, each
+/// filled by its own thread; for about `seconds`, twice at least. Throws SystemError as above.
 double copy_rate(int64_t threads, int64_t bytes, double seconds);
+
+/// Bytes that no cache of this machine holds: four times its largest one, half a GiB at least, and not more than an
+/// eighth of the memory.
+int64_t uncached_bytes();
 
 }  // namespace engraft::tensor

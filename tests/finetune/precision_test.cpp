@@ -3,10 +3,13 @@
 #include <ATen/ATen.h>
 
 #include <catch2/catch.hpp>
+#include <filesystem>
 #include <limits>
 
 #include "base/errors.h"
 #include "finetune/bench.h"
+#include "finetune/engine_choice.h"
+#include "graph/surgery.h"
 #include "tensor/device.h"
 
 using namespace engraft;
@@ -31,7 +34,75 @@ PrecisionChoice choice_for(const std::string& source, Recorder& recorder) {
   return finetune::choose_precision("bf16", {module, listing, rows, options}, recorder);
 }
 
+/// The one finding of `kind` in `cache`: its path.
+std::string finding_in(const std::string& cache, const std::string& kind) {
+  std::vector<std::string> found;
+  for (const auto& entry : std::filesystem::directory_iterator(cache + "/" + kind))
+    found.push_back(entry.path().string());
+  REQUIRE(found.size() == 1);
+  return found.front();
+}
+
+/// Another value in it, which no measuring would give.
+void plant(const std::string& path, const std::string& name, double value) {
+  io::Json json = io::read_json(path);
+  REQUIRE(json["finding"].contains(name));
+  json["finding"][name] = value;
+  io::write_json(path, json);
+}
+
 }  // namespace
+
+TEST_CASE("what a trial of bf16 found is taken again for the same network and pictures, and for no other", "[module]") {
+  Bench bench;
+  const torch::jit::Module body = graph::extract(test::small_net(), {"mixed_2"});
+  data::Listing listing = data::list_data(bench.options.data.data, {});
+  engine::EngineOptions options{{}, 8, c10::Device(c10::kCPU)};
+  options.preprocessing.size_px = 32;
+  const std::vector<int64_t> rows = data::rows_of(listing, "train");
+  io::Json network = {{"sha256", "1f"}, {"taps", {"mixed_2"}}};
+  const std::string cache = bench.folder / "cache";
+  const auto largest = [&] {
+    SilentReporter silent;
+    finetune::PrecisionTrial trial{body, listing, rows, options};
+    trial.network = &network;
+    trial.cache_dir = cache;
+    return finetune::choose_precision("bf16", trial, silent).drift.value().largest;
+  };
+  const double found = largest();
+  plant(finding_in(cache, "bf16"), "largest", 0.125);
+  CHECK(largest() == 0.125);
+  network["sha256"] = "20";
+  CHECK(largest() == found);
+  network["sha256"] = "1f";
+  const std::string picture = listing.samples[static_cast<size_t>(rows[0])].file;
+  test::put_file(picture, io::read_file(listing.samples[static_cast<size_t>(rows[1])].file));
+  CHECK(largest() != 0.125);
+}
+
+TEST_CASE("what comparing an engine found is taken again for the same network, and for no other", "[module]") {
+  Bench bench;
+  const torch::jit::Module body = graph::extract(test::small_net(), {"mixed_2"});
+  engine::EngineOptions options{{}, 8, c10::Device(c10::kCPU)};
+  options.preprocessing.size_px = 32;
+  options.is_frozen = true;
+  io::Json network = {{"sha256", "1f"}, {"taps", {"mixed_2"}}};
+  const std::string cache = bench.folder / "cache";
+  const auto difference = [&] {
+    SilentReporter silent;
+    return finetune::choose_engine("torch", body, options, silent, {&network, cache})->report().difference;
+  };
+  const double found = difference();
+  CHECK(found >= 0);
+  const std::string finding = finding_in(cache, "engines");
+  plant(finding, "difference", 0.5e-5);
+  CHECK(difference() == 0.5e-5);
+  options.batch_size = 9;
+  CHECK(difference() == found);
+  options.batch_size = 8;
+  plant(finding, "difference", 0.5);  // beyond the bound: found anew
+  CHECK(difference() == found);
+}
 
 TEST_CASE("bf16 that does for a network is chosen, and its drift from float32 said", "[module]") {
   Recorder recorder;

@@ -144,6 +144,29 @@ TEST_CASE("a picture over the limit is refused before its pixels are read", "[un
   }
 }
 
+TEST_CASE("a JPEG may be decoded at a part of its size, as long as both sides stay long enough; others are whole",
+          "[unit]") {
+  image::Picture drawn(400, 301);
+  for (size_t i = 0; i < drawn.pixels.size(); ++i) drawn.pixels[i] = static_cast<uint8_t>(i / 1200);
+  const auto size_of = [&](const std::string& bytes, int least_side_px) {
+    image::DecodeOptions options;
+    options.least_side_px = least_side_px;
+    const image::Decoded decoded = decode(ByteSpan(bytes), options);
+    CHECK(decoded.info.width_px == 400);  // of the file
+    CHECK(decoded.picture.pixels.size() ==
+          static_cast<size_t>(decoded.picture.width_px) * static_cast<size_t>(decoded.picture.height_px) * 3);
+    return std::make_pair(decoded.picture.width_px, decoded.picture.height_px);
+  };
+  const std::string jpeg = image::encode_jpeg(drawn, 90);
+  CHECK(size_of(jpeg, 0) == std::make_pair(400, 301));
+  CHECK(size_of(jpeg, 151) == std::make_pair(400, 301));  // 301 / 2 is 150
+  CHECK(size_of(jpeg, 150) == std::make_pair(200, 151));
+  CHECK(size_of(jpeg, 76) == std::make_pair(200, 151));
+  CHECK(size_of(jpeg, 75) == std::make_pair(100, 76));
+  CHECK(size_of(jpeg, 1) == std::make_pair(50, 38));
+  CHECK(size_of(image::encode_png(drawn), 1) == std::make_pair(400, 301));
+}
+
 TEST_CASE("a PNG whose header promises more than its data can hold is refused before memory is taken", "[unit]") {
   std::string bytes = golden_file("rgb.png");
   const auto put = [&bytes](size_t at, uint32_t value) {

@@ -26,6 +26,8 @@ from made_pictures import make_pictures  # noqa: E402
 
 CONFIGS = ["299:short:bilinear", "224:short:bilinear", "150:short:bilinear", "224:short:bicubic", "150:squash:bilinear",
            "640:short:bilinear"]
+# JPEGs decoded at a part of their size.
+FAST = ["64:short:bilinear:fast", "150:squash:bilinear:fast", "32:squash:bicubic:fast"]
 MODES = {"bilinear": transforms.InterpolationMode.BILINEAR, "bicubic": transforms.InterpolationMode.BICUBIC}
 
 # Pictures where the library means to differ from Pillow, and why. The bad_images table of decode_test.cpp says the same.
@@ -48,14 +50,29 @@ def loaded(path):
     return image
 
 
+def drafted(path, side):
+    """A JPEG at the scale that Pillow's draft() chooses for a picture of `side` by `side`; others whole."""
+    image = Image.open(path)
+    image.draft(None, (side, side))
+    image.load()
+    return image
+
+
+def resized_side(config):
+    size, resize = config.split(":")[:2]
+    return int(size) if resize == "squash" else round(int(size) / 0.875)
+
+
 def expected(config, path, cache):
     words = config.split(":")
     exif = "exif" in words
-    key = (path, exif)
+    side = resized_side(config) if "fast" in words else 0
+    key = (path, exif, side)
     if cache.get("key") != key:
         cache["key"] = key
         try:
-            cache["image"] = rgb(ImageOps.exif_transpose(loaded(path)) if exif else loaded(path))
+            image = drafted(path, side) if side else loaded(path)
+            cache["image"] = rgb(ImageOps.exif_transpose(image) if exif else image)
         except Exception:  # whatever Pillow's reason, the verdict is that it cannot be read
             cache["image"] = None
     image = cache["image"]
@@ -166,6 +183,7 @@ def main():
             configs = ["decode", "224:short:bilinear"] if source == "made" else ["decode"] + CONFIGS
             if source in ("made", "bad_images"):
                 configs = configs + ["decode:exif"]
+            configs = configs + FAST
             if os.path.basename(path).startswith("wide_65500"):
                 configs = ["decode", "150:squash:bilinear", "224:short:bilinear"]  # Pillow takes 2 GB for the last
             pairs += [(config, path, source) for config in configs]

@@ -49,6 +49,7 @@ Result run(const std::string& config, const std::string& path) {
   preprocessing.resize = words.at(1);
   preprocessing.interpolation = words.at(2);
   preprocessing.exif = words.size() > 3 && words[3] == "exif";
+  preprocessing.fast_decode = words.size() > 3 && words[3] == "fast";
   image::validate(preprocessing);
   out.width_px = out.height_px = preprocessing.size_px;
   out.pixels.resize(static_cast<size_t>(out.width_px) * static_cast<size_t>(out.height_px) * 3);

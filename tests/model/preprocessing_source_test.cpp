@@ -76,4 +76,7 @@ TEST_CASE("preprocessing survives JSON", "[unit]") {
   p.channels = "bgr";
   p.exif = true;
   CHECK(model::preprocessing_from_json(model::to_json(p), "back") == p);
+  CHECK_FALSE(model::to_json(p).contains("fast_decode"));
+  p.fast_decode = true;
+  CHECK(model::preprocessing_from_json(model::to_json(p), "back") == p);
 }
