@@ -15,7 +15,7 @@ import numpy as np
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
-from embed_peer import Pictures, has_bf16, peak_memory  # noqa: E402  found beside the script
+from embed_peer import has_bf16, peak_memory  # noqa: E402  found beside the script
 
 PEERS = ("plain", "tuned", "compile", "onnxruntime", "openvino")
 OURS = ("engraft f32", "engraft bf16", "engraft int8")
@@ -27,31 +27,39 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def picture_list(shared, count):
-    """`count` JPEGs of the shared sets, drawn by a seed."""
+def labelled_pictures(shared, count):
+    """(path, label) of at most `count` pictures of hymenoptera, drawn by a seed."""
     found = []
-    for name in ("hymenoptera", "flowers12", "imagenet_sample"):
-        for folder, _, files in os.walk(os.path.join(shared, "data", name)):
-            found += [os.path.join(folder, file) for file in files if file.lower().endswith((".jpg", ".jpeg"))]
+    for folder, _, files in os.walk(os.path.join(shared, "data", "hymenoptera")):
+        found += [(os.path.join(folder, file), os.path.basename(folder)) for file in files if file.endswith(".jpg")]
     found.sort()
     random.Random(1).shuffle(found)
     return found[:count]
 
 
-def make_weights(out, paths):
-    """torchvision's Inception v3 with weights of a seed, and norms that fit what pictures give."""
+# The shared file's blocks, and what torchvision calls them. Both have the same convolutions in the same order.
+BLOCKS = dict(zip(["conv", "conv_1", "conv_2", "conv_3", "conv_4", "mixed"] + [f"mixed_{i}" for i in range(1, 9)],
+                  ["Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "Conv2d_3b_1x1", "Conv2d_4a_3x3", "Mixed_5b",
+                   "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e", "Mixed_7a"]))
+
+
+def make_weights(shared, out):
+    """torchvision's Inception v3 with the shared weights up to Mixed_7a, as a state dict and as a backbone. The shared
+    file's convolutions have their norms folded in; here each has a norm again, which adds its bias and nothing else."""
     import torch
     from torchvision import models
 
     torch.manual_seed(1)
-    model = models.inception_v3(weights=None, aux_logits=True, transform_input=False, init_weights=True)
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = None  # the plain mean of all batches
-    pictures = Pictures(paths)
-    with torch.no_grad():
-        for first in (0, 32):
-            model.train()(torch.stack([pictures[i] for i in range(first, first + 32)]))
+    model = models.inception_v3(weights=None, aux_logits=True, transform_input=True, init_weights=False)
+    theirs = torch.jit.load(os.path.join(shared, "weights", "inception_v3_mixed8.pt")).state_dict()
+    for name, block in BLOCKS.items():
+        convolutions = [m for m in getattr(model, block).modules() if isinstance(m, models.inception.BasicConv2d)]
+        weights = [key for key in theirs if key.startswith(name + ".") and key.endswith(".weight")]
+        assert len(weights) == len(convolutions)
+        for key, convolution in zip(weights, convolutions):
+            convolution.conv.weight.data.copy_(theirs[key])
+            convolution.bn.bias.data.copy_(theirs[key.replace(".weight", ".bias")])
+            convolution.bn.running_var.fill_(1 - convolution.bn.eps)
     weights = os.path.join(out, "inception.pth")
     torch.save(model.eval().state_dict(), weights)
     backbone = os.path.join(out, "inception.pt")
@@ -65,14 +73,17 @@ class Bench:
         self.options, self.out = options, options.out
         shutil.rmtree(self.out, ignore_errors=True)
         os.makedirs(self.out)
-        self.paths = picture_list(options.shared, options.pictures)
-        self.list = self.write_list("pictures.txt", self.paths)
-        self.trial_list = self.write_list("trial.txt", self.paths[:TRIAL_PICTURES])
-        self.weights, self.backbone = make_weights(self.out, self.paths)
+        pictures = labelled_pictures(options.shared, options.pictures)
+        self.paths = [path for path, _ in pictures]
+        self.list = self.write("pictures.txt", "".join(path + "\n" for path in self.paths))
+        self.trial_list = self.write("trial.txt", "".join(path + "\n" for path in self.paths[:TRIAL_PICTURES]))
+        # The labels are for int8's verdict alone.
+        self.manifest = self.write("pictures.csv", "image_path,label\n" + "".join(f"{p},{c}\n" for p, c in pictures))
+        self.weights, self.backbone = make_weights(options.shared, self.out)
 
-    def write_list(self, name, paths):
+    def write(self, name, text):
         with open(os.path.join(self.out, name), "w") as file:
-            file.writelines(path + "\n" for path in paths)
+            file.write(text)
         return file.name
 
     def peer(self, kind, *extra, pictures=None, out=None):
@@ -85,14 +96,14 @@ class Bench:
             raise SystemExit(f"{kind} failed: " + " ".join(command) + "\n" + done.stderr)
         return json.loads(done.stdout.strip().split("\n")[-1])
 
-    def embed(self, precision, *extra, keep=False, pictures=None):
+    def embed(self, precision, *extra, keep=False):
         """One run of engraft embed, with its peak memory."""
         folder = os.path.join(self.out, "engraft-" + precision)
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
-        command = [self.options.engraft, "embed", "--backbone", self.backbone, "--data", pictures or self.list, "--out",
-                   folder, "--precision", precision, "--cache-dir", os.path.join(self.out, "cache"), "--json",
-                   "--quiet", *extra]
+        command = [self.options.engraft, "embed", "--backbone", self.backbone, "--data", self.manifest, "--tap",
+                   "Mixed_7a", "--out", folder, "--precision", precision, "--cache-dir",
+                   os.path.join(self.out, "cache"), "--json", "--quiet", *extra]
         start, memory = time.perf_counter(), 0
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             while process.poll() is None:
@@ -199,7 +210,8 @@ def print_forward(bench, precisions, streams):
             theirs.setdefault(precision, []).append(run["rate"])
         for precision in precisions:
             command = [bench.options.engraft, "bench", "--backbone", bench.backbone, "--precision", precision,
-                       "--rounds", "5", "--json", "--quiet", "--data", bench.list, "--pictures", "32",
+                       "--rounds", "5", "--json", "--quiet", "--data", bench.manifest, "--tap", "Mixed_7a",
+                       "--pictures", "32",
                        "--cache-dir", os.path.join(bench.out, "cache")]
             result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
             name = result["network"]["engine"]["name"]
@@ -239,7 +251,7 @@ def main():
     parser.add_argument("--engraft", required=True)
     parser.add_argument("--shared", required=True)
     parser.add_argument("--out", required=True)
-    parser.add_argument("--pictures", type=int, default=600)
+    parser.add_argument("--pictures", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="")
     options = parser.parse_args()

@@ -10,6 +10,7 @@
 #include "base/errors.h"
 #include "base/text.h"
 #include "engine/quantisation.h"
+#include "engine/response_norm.h"
 #include "engine/torch_script_decoder.h"
 
 namespace engraft::engine {
@@ -109,6 +110,7 @@ std::shared_ptr<ov::Model> requested_model(const OpenVinoRequest& request) {
   } else if (request.options.precision == tensor::Precision::kInt8) {
     quantise(model, request.options.calibration->ranges, request.has_narrow_weights);
   }
+  shorten_response_norms(model);  // behind the roundings: what it multiplies by is none of them
   return model;
 }
 

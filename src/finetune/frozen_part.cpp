@@ -18,7 +18,8 @@ namespace engraft::finetune {
 
 namespace {
 
-/// Counts up where an engine of the same name gives other bytes than before: 2 since OpenVINO's bf16 outputs are bf16.
+/// Counts up where an engine of the same name gives other bytes than before: 2 since OpenVINO's bf16 outputs are bf16, and
+/// response norms an operator of its own.
 constexpr int kMethod = 2;
 
 constexpr const char* kPictures = "the pictures";

@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 
 #include "base/errors.h"
+#include "base/text.h"
 #include "engine/engine.h"
 #include "engine/parity.h"
 #include "graph/anatomy.h"
@@ -152,6 +153,36 @@ TEST_CASE("an output has the bytes it has alone, also from trunk and collect", "
     CHECK(at::equal(collected[0], alone(graph::split(body, "stem").trunk_method)));
     CHECK(at::equal(collected[1], alone(graph::split(body, "mixed_1").trunk_method)));
     CHECK(at::equal(collected[2], alone("forward")));
+  }
+}
+
+TEST_CASE("response norms, and what looks like them, give what LibTorch gives", "[unit]") {
+  // As torch.nn.functional writes local_response_norm out: the padding, the pool's kernel, what is squared and divided.
+  struct Row {
+    const char *pad, *kernel, *squared, *divided, *power;
+  };
+  const std::vector<Row> rows = {{"0, 0, 0, 0, 1, 1", "3, 1, 1", "y, y", "y", "0.75"},  // a norm over 3 channels
+                                 {"0, 0, 0, 0, 2, 2", "5, 1, 1", "y, y", "y", "0.5"},   // over 5
+                                 {"0, 0, 0, 0, 2, 1", "4, 1, 1", "y, y", "y", "0.75"},  // over 4: not in the middle
+                                 {"0, 0, 0, 0, 2, 0", "3, 1, 1", "y, y", "y", "0.75"},  // over those before
+                                 {"0, 0, 1, 1, 0, 0", "1, 3, 1", "y, y", "y", "0.75"},  // over rows of pixels
+                                 {"0, 0, 0, 0, 1, 1", "3, 1, 1", "y, x", "y", "0.75"},
+                                 {"0, 0, 0, 0, 1, 1", "3, 1, 1", "y, y", "x", "0.75"}};
+  for (const Row& row : rows) {
+    INFO(row.pad << " | " << row.kernel << " | " << row.squared << " | " << row.divided);
+    const Module body =
+        net_of(text::cat("  y = torch.relu(x)\n"
+                         "  s = torch.size(y)\n"
+                         "  m = torch.view(torch.unsqueeze(torch.mul(",
+                         row.squared,
+                         "), 1), [s[0], 1, s[1], s[2], -1])\n"
+                         "  m = torch.avg_pool3d(torch.constant_pad_nd(m, [",
+                         row.pad, "], 0.), [", row.kernel,
+                         "], [1, 1, 1])\n"
+                         "  m = torch.view(torch.squeeze(m, 1), s)\n"
+                         "  return torch.div(",
+                         row.divided, ", torch.pow(torch.add(torch.mul(m, 0.5), 2.), ", row.power, "))\n"));
+    CHECK(difference(body, options_of(2)) < kBound);
   }
 }
 
