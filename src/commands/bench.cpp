@@ -7,6 +7,7 @@
 
 #include "base/errors.h"
 #include "base/random.h"
+#include "base/spread.h"
 #include "base/stop.h"
 #include "commands/bench_report.h"
 #include "commands/commands.h"
@@ -91,7 +92,7 @@ Bench set_up(const BenchOptions& options, const std::string& scratch, Reporter& 
     any.labels_required = false;
     bench.listing = data::list_data(embed.data.data, any);
     data::tell(bench.listing, reporter);
-    bench.rows = spread_rows(bench.listing, options.pictures);
+    bench.rows = evenly_spread(static_cast<int64_t>(bench.listing.samples.size()), options.pictures);
   }
   bench.preprocessing = preprocessing_without_network(embed.preprocessing);
   if (embed.backbone.empty()) return bench;

@@ -175,12 +175,4 @@ std::vector<int64_t> whole_batches(std::vector<int64_t> rows, int64_t batch) {
   return rows;
 }
 
-std::vector<int64_t> spread_rows(const data::Listing& listing, int64_t count) {
-  const auto total = static_cast<int64_t>(listing.samples.size());
-  const int64_t taken = std::min(count, total);
-  std::vector<int64_t> rows;
-  for (int64_t i = 0; i < taken; ++i) rows.push_back(i * total / taken);
-  return rows;
-}
-
 }  // namespace engraft::commands

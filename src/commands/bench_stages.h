@@ -70,7 +70,4 @@ struct NetworkTimes {
 /// `rows` without those that do not fill a batch, where there are more than one batch of them.
 std::vector<int64_t> whole_batches(std::vector<int64_t> rows, int64_t batch);
 
-/// `count` of the listing's rows, evenly spread; all of them where there are no more.
-std::vector<int64_t> spread_rows(const data::Listing& listing, int64_t count);
-
 }  // namespace engraft::commands

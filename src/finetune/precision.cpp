@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/errors.h"
+#include "base/spread.h"
 #include "base/text.h"
 #include "data/digest.h"
 #include "finetune/forward_pass.h"
@@ -24,10 +25,9 @@ using tensor::Precision;
 
 /// One batch of the trial's rows, in equal steps: a listing is sorted by class.
 std::vector<int64_t> spread_rows(const PrecisionTrial& trial) {
-  const auto count = static_cast<int64_t>(trial.rows.size());
-  const int64_t wanted = std::min(count, trial.options.batch_size);
   std::vector<int64_t> rows;
-  for (int64_t i = 0; i < wanted; ++i) rows.push_back(trial.rows[static_cast<size_t>(i * count / wanted)]);
+  for (const int64_t place : evenly_spread(static_cast<int64_t>(trial.rows.size()), trial.options.batch_size))
+    rows.push_back(trial.rows[static_cast<size_t>(place)]);
   return rows;
 }
 
