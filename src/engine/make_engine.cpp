@@ -29,14 +29,17 @@ class ChosenEngine : public Engine {
 
 std::string percent(double share) { return text::fixed(100 * share, 0) + " %"; }
 
-/// Of `engine`, found now or in an earlier run; ModelError where it is more than rounding gives.
+/// What an earlier run found of an engine and is within the bound.
+std::optional<double> known_difference(const std::string& name, const EngineOptions& options) {
+  if (!options.known) return std::nullopt;
+  const std::optional<double> before = options.known->find(name);
+  return before && *before <= parity_bound(options.precision) ? before : std::nullopt;
+}
+
+/// Of `engine`, found now; ModelError where it is more than rounding gives.
 double checked_difference(Engine& engine, const torch::jit::Module& module, const std::string& method) {
   const double bound = parity_bound(engine.options().precision);
   const auto& known = engine.options().known;
-  if (known) {
-    const std::optional<double> before = known->find(engine.name());
-    if (before && *before <= bound) return *before;
-  }
   const double difference = difference_from_torch(engine, module, method);
   if (difference <= bound) {
     if (known) known->keep(engine.name(), difference);
@@ -58,7 +61,10 @@ std::unique_ptr<Engine> checked_openvino(const torch::jit::Module& module, const
   try {
     // int8 is judged on pictures: it is calibrated on those of the user, which drawn ones may lie outside of.
     const bool is_judged_elsewhere = options.precision == tensor::Precision::kInt8;
-    if (!options.is_compared && !is_judged_elsewhere) report.difference = checked_difference(*engine, module, method);
+    if (!options.is_compared && !is_judged_elsewhere) {
+      const std::optional<double> known = known_difference(engine->name(), options);
+      report.difference = known ? *known : checked_difference(*engine, module, method);
+    }
   } catch (const ModelError& error) {
     throw ModelError(text::cat("openvino: ", error.what()));
   }
@@ -84,7 +90,9 @@ std::unique_ptr<Engine> checked_torch(const torch::jit::Module& module, const st
     EngineOptions two = options;  // as many pictures as are compared
     two.batch_size = 2;
     try {
-      report.difference = checked_difference(*make_torch_engine(module, method, two), module, method);
+      const std::optional<double> known = known_difference(engine->name(), two);
+      report.difference =
+          known ? *known : checked_difference(*make_torch_engine(module, method, two), module, method);
     } catch (const ModelError& error) {
       add_fallback(text::cat(engine->name(), ": ", error.what(), "; LibTorch as it is instead"));
       options = plain;

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/ir/ir.h>
+#include <torch/csrc/jit/runtime/graph_executor.h>
 
 #include "base/errors.h"
 #include "base/text.h"
@@ -105,6 +106,7 @@ std::string compare_rows(const at::Tensor& one, const at::Tensor& three) {
 
 std::vector<BlockProbe> probe(const Module& module, const Anatomy& anatomy, const at::Tensor& x) try {
   const EvalScope eval(module);
+  const torch::jit::GraphOptimizerEnabledGuard unoptimised(false);  // it would take longer than the one run
   const FlatGraph& flat = anatomy.flat();
   const auto inputs = inputs_of_calls(flat, x);
   std::vector<BlockProbe> blocks;

@@ -2,18 +2,21 @@
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
+#include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/csrc/jit/serialization/import.h>
 
 #include <algorithm>
+#include <future>
 #include <sstream>
 
 #include "base/errors.h"
 #include "base/random.h"
 #include "base/text.h"
 #include "graph/audit.h"
+#include "graph/eval_scope.h"
 #include "graph/intact.h"
-#include "graph/probe.h"
 #include "graph/reason.h"
+#include "graph/surgery.h"
 #include "io/digest.h"
 #include "model/artifact.h"
 #include "model/new_networks.h"
@@ -62,6 +65,29 @@ Script imported_bytes(const std::string& path, const std::string& bytes,
   return imported<std::istream>(path, stream, std::move(unit));
 }
 
+/// What forward gives for `x`, without an optimising executor, which takes longer than one run.
+c10::IValue run_once(const torch::jit::Module& module, const at::Tensor& x) {
+  const graph::EvalScope eval(module);
+  const torch::jit::GraphOptimizerEnabledGuard unoptimised(false);
+  return torch::jit::Module(module).forward({x});
+}
+
+/// The last legal block that gives a map [B, C, H, W]; empty where none does.
+std::string last_map(const Backbone& backbone) {
+  std::vector<std::string> legal;
+  for (const graph::BlockInfo& block : backbone.anatomy.blocks())
+    if (block.legal_cut) legal.push_back(block.name);
+  if (legal.empty()) return "";
+  const at::Tensor x = probe_input(backbone.preprocessing, 1);
+  const c10::IValue out = run_once(graph::extract(backbone.module, legal), x);
+  const auto output_of = [&](size_t i) { return out.isTuple() ? out.toTupleRef().elements()[i] : out; };
+  for (size_t i = legal.size(); i-- > 0;) {
+    const c10::IValue output = output_of(i);
+    if (output.isTensor() && output.toTensor().dim() == 4) return legal[i];
+  }
+  return "";
+}
+
 }  // namespace
 
 Script load_script(const std::string& path, bool trust, std::shared_ptr<torch::jit::CompilationUnit> unit,
@@ -78,6 +104,9 @@ std::string backbone_sha256(const std::string& path, uint64_t seed) {
 Backbone load_backbone(const BackboneOptions& options) {
   const bool is_new = is_new_network(options.path);
   const std::string drawn = is_new ? new_network(options.path, options.seed) : std::string();
+  auto sha256 = std::async(std::launch::async, [&] {  // beside the loading, which takes longer
+    return is_new ? io::sha256(drawn) : io::sha256_of_file(options.path);
+  });
   Script script = is_new ? imported_bytes(options.path, drawn, nullptr) : load_script(options.path, options.trust);
   if (is_model_json(script.archive_json)) {
     throw ModelError(options.path +
@@ -90,15 +119,15 @@ Backbone load_backbone(const BackboneOptions& options) {
       throw ModelError(options.path + ": " + error.what());
     }
   };
-  const std::string sha256 = is_new ? io::sha256(drawn) : io::sha256_of_file(options.path);
+  const std::string digest = sha256.get();
   ResolvedPreprocessing resolved;
   try {
-    resolved = resolve_preprocessing(options.preprocessing, options.path, script.archive_json, sha256);
+    resolved = resolve_preprocessing(options.preprocessing, options.path, script.archive_json, digest);
   } catch (const MissingPreprocessing&) {
     if (options.needs_preprocessing) throw;
   }
   return Backbone{options.path,
-                  sha256,
+                  digest,
                   script.module,
                   anatomy(),
                   std::move(resolved.preprocessing),
@@ -122,7 +151,6 @@ std::vector<std::string> block_names(const graph::Anatomy& anatomy) {
 }
 
 std::vector<std::string> resolve_taps(const Backbone& backbone, const std::string& taps) {
-  const auto& blocks = backbone.anatomy.blocks();
   if (!taps.empty()) {
     std::vector<std::string> out;
     for (const std::string& part : text::split(taps, ',')) {
@@ -138,10 +166,14 @@ std::vector<std::string> resolve_taps(const Backbone& backbone, const std::strin
     }
     return out;
   }
-  c10::NoGradGuard no_grad;
-  const auto probes = graph::probe(backbone.module, backbone.anatomy, probe_input(backbone.preprocessing, 1));
-  for (size_t i = blocks.size(); i-- > 0;) {
-    if (blocks[i].legal_cut && probes[i].output_shape.size() == 4) return {blocks[i].name};
+  try {
+    const std::string last = last_map(backbone);
+    if (!last.empty()) return {last};
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw ModelError(text::cat(backbone.path, ": the network does not take a picture of ",
+                               backbone.preprocessing.size_px, " px: ", graph::reason(error)));
   }
   throw ModelError(backbone.path + ": no block gives a feature map [B, C, H, W] that may be cut; blocks: " +
                    text::abridge(block_names(backbone.anatomy), 8));
