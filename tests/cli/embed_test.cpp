@@ -123,6 +123,23 @@ TEST_CASE("embed --append adds what is new and what changed, and nothing where n
         std::string::npos);
 }
 
+TEST_CASE("a store that begins with a few pictures runs in small batches for good", "[cli]") {
+  const std::string folder = example().path();
+  const std::string first = pictures_in(folder + "/ex/pictures").front();
+  test::put_file(folder + "/one.txt", first + "\n");
+  const auto embed_list = [&](const std::string& list) {
+    must(engraft_in(folder, kEmbed + "--data - --out few --append <" + list));
+    return io::read_json(folder + "/few/store.json");
+  };
+  CHECK(embed_list("one.txt")["computed"]["batch"] == 4);
+  std::string all;
+  for (const std::string& path : pictures_in(folder + "/ex/pictures")) all += path + "\n";
+  test::put_file(folder + "/all.txt", all);
+  const io::Json grown = embed_list("all.txt");
+  CHECK(grown["computed"]["batch"] == 4);
+  CHECK(grown["rows"] == 72);
+}
+
 TEST_CASE("a picture that cannot be read is told each time and tried anew once it can be", "[cli]") {
   const std::string folder = example().path();
   const std::vector<std::string> pictures = pictures_in(folder + "/ex/pictures");
