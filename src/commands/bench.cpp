@@ -151,7 +151,7 @@ void measure(Bench& bench, int64_t rounds, const std::string& scratch, Reporter&
 }  // namespace
 
 ExitCode run(const BenchOptions& options, Session& session) {
-  require_int8_engine(options.embed.compute);
+  finetune::require_int8_engine(options.embed.compute);
   std::optional<ScratchFolder> scratch;
   if (!options.embed.backbone.empty()) scratch.emplace(options.scratch);
   const std::string folder = scratch ? scratch->path() : "";

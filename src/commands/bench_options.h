@@ -36,7 +36,7 @@ void describe(Visitor& v, BenchOptions& o) {
           "where what was found of network and pictures is kept; default: $ENGRAFT_CACHE, else the user's cache folder")
       .value("DIR");
   describe(v, o.embed.preprocessing);
-  describe(v, o.embed.compute, /*has_int8=*/true);
+  describe(v, o.embed.compute);
   describe(v, o.common);
 }
 

@@ -187,7 +187,7 @@ ExitCode finished(const EmbedOptions& options, const Outcome& outcome, Session& 
 ExitCode run(const EmbedOptions& options, Session& session) {
   const Stopwatch watch;
   const store::StoreMode mode = mode_of(options);
-  require_int8_engine(options.compute);
+  finetune::require_int8_engine(options.compute);
   if (mode == store::StoreMode::kNew) store::require_free_folder(options.out);
   const c10::Device device = tensor::device_from_text(options.compute.device);
   tensor::set_compute_threads(options.compute.threads);

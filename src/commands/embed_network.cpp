@@ -69,11 +69,6 @@ int64_t batch_of(const EmbedOptions& options, const data::Listing& listing, cons
 
 }  // namespace
 
-void require_int8_engine(const engine::ComputeOptions& options) {
-  if (options.precision == "int8" && options.engine == "torch")
-    throw UsageError("--precision int8 is computed by OpenVINO; add --engine openvino or leave --engine at auto");
-}
-
 Network load_network(const EmbedOptions& options, model::Pool pool, Reporter& reporter) {
   Network network{model::load_backbone({options.backbone, options.compute.trust, options.preprocessing}), {}, {}, {}};
   network.taps = model::resolve_taps(network.backbone, options.tap);
@@ -91,9 +86,9 @@ Network load_network(const EmbedOptions& options, model::Pool pool, Reporter& re
 ChosenEngine choose(const EmbedOptions& options, const data::Listing& listing, const Network& network,
                     const finetune::Views& views, const c10::Device& device, Reporter& reporter) {
   const std::vector<int64_t> items = one_item_each(listing, views);
-  engine::EngineOptions wanted{
-      network.backbone.preprocessing,
-      batch_of(options, listing, network, static_cast<int64_t>(items.size()), reporter), device};
+  engine::EngineOptions wanted{network.backbone.preprocessing,
+                               batch_of(options, listing, network, static_cast<int64_t>(items.size()), reporter),
+                               device};
   ChosenEngine chosen;
   const io::Json named = {{"sha256", network.backbone.sha256}, {"taps", network.taps}};
   finetune::PrecisionTrial trial{network.body, listing, items, wanted, options.compute.loader_threads, views};

@@ -15,9 +15,6 @@
 
 namespace engraft::commands {
 
-/// Throws UsageError where int8 is asked of LibTorch, which has none.
-void require_int8_engine(const engine::ComputeOptions& options);
-
 /// The network up to its taps, and what they give.
 struct Network {
   model::Backbone backbone;

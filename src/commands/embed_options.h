@@ -58,7 +58,7 @@ void describe(Visitor& v, EmbedOptions& o) {
   describe(v, o.data);
   data::describe_val_fraction(v, o.val_fraction);
   describe(v, o.preprocessing);
-  describe(v, o.compute, /*has_int8=*/true);
+  describe(v, o.compute);
   v.field("cache_dir", o.cache_dir,
           "where what was found of network and pictures is kept for later runs; default: $ENGRAFT_CACHE, else the "
           "user's cache folder")

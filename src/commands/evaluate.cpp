@@ -81,13 +81,8 @@ ExitCode run(const EvaluateOptions& options, Session& session) {
   std::optional<io::AtomicFile> predictions, skipped;
   if (!options.predictions.empty()) predictions.emplace(options.predictions);
   if (!options.skipped.empty()) skipped.emplace(options.skipped);
-  engine::EngineOptions engine_options{model.preprocessing, batch, device};
-  const finetune::PrecisionChoice precision = finetune::choose_judging_precision(
-      options.compute.precision, {model.module, listing, rows, engine_options, options.compute.loader_threads},
-      session.reporter);
-  engine_options.precision = precision.precision;
-  const auto engine = finetune::choose_judging_engine(options.compute.engine, model.module, engine_options,
-                                                      static_cast<int64_t>(rows.size()), session.reporter);
+  const auto [precision, engine] = finetune::make_judging_engine(
+      model, listing, rows, options.compute, {model.preprocessing, batch, device}, session.reporter);
   const finetune::Judged judged =
       finetune::judge(model, listing, rows, *engine, {options.compute.loader_threads, "evaluating"}, session.reporter);
   for (const auto& bad : judged.bad) session.reporter.warn(bad.image_path + ": " + bad.reason);

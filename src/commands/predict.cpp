@@ -66,15 +66,10 @@ ExitCode run(const PredictOptions& options, Session& session) {
   for (size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<int64_t>(i);
 
   // In their own number where they are few: for one picture, speed matters more than the shape of a larger pass.
-  engine::EngineOptions engine_options{
-      model.preprocessing, finetune::batch_shape(std::min(options.batch, count), listing, model.preprocessing), device};
-  engine_options.precision =
-      finetune::choose_judging_precision(options.compute.precision,
-                                         {model.module, listing, rows, engine_options, options.compute.loader_threads},
-                                         session.reporter)
-          .precision;
-  const auto engine =
-      finetune::choose_judging_engine(options.compute.engine, model.module, engine_options, count, session.reporter);
+  const int64_t batch = finetune::batch_shape(std::min(options.batch, count), listing, model.preprocessing);
+  const auto engine = finetune::make_judging_engine(model, listing, rows, options.compute,
+                                                    {model.preprocessing, batch, device}, session.reporter)
+                          .engine;
   check_outputs({{"--skipped", options.skipped}}, options.model, listing);
   std::optional<io::AtomicFile> skipped;  // opened before the work: a folder that is not there is said now
   if (!options.skipped.empty()) skipped.emplace(options.skipped);

@@ -16,9 +16,8 @@ struct ComputeOptions {
   bool trust = false;
 };
 
-/// `has_int8`: the command can compute in int8.
 template <class Visitor>
-void describe(Visitor& v, ComputeOptions& o, bool has_int8 = false) {
+void describe(Visitor& v, ComputeOptions& o) {
   v.group("Machine");
   v.field("device", o.device, "auto, cpu, cuda or cuda:N; auto takes a GPU where there is one").value("DEVICE");
   v.field(
@@ -26,14 +25,12 @@ void describe(Visitor& v, ComputeOptions& o, bool has_int8 = false) {
        "what runs the frozen part of a network: torch (LibTorch), openvino (on CPUs), or auto: OpenVINO where it can "
        "and agrees with LibTorch; a model.pt is judged by LibTorch unless openvino is asked for")
       .one_of({"auto", "torch", "openvino"});
-  v.field("precision", o.precision,
-          has_int8
-              ? "arithmetic of the backbone: f32, bf16, auto: bf16 where the machine has it, or int8: by OpenVINO, "
-                "calibrated on the pictures and kept only if it is as good on others of them"
-              : "arithmetic of the backbone: f32, bf16, or auto: bf16 where the machine has it; a model.pt is "
-                "judged in f32 unless bf16 is asked for")
-      .one_of(has_int8 ? std::vector<std::string>{"auto", "f32", "bf16", "int8"}
-                       : std::vector<std::string>{"auto", "f32", "bf16"});
+  v.field(
+       "precision", o.precision,
+       "arithmetic of the backbone: f32, bf16, auto: bf16 where the machine has it, or int8: by OpenVINO, calibrated "
+       "on the pictures and kept only if it is as good on others of them; a model.pt is judged in f32 unless bf16 or "
+       "int8 is asked for")
+      .one_of({"auto", "f32", "bf16", "int8"});
   v.field("threads", o.threads, "compute threads; 0: all cores").at_least(0).at_most(1024);
   v.field("loader_threads", o.loader_threads, "threads that read and decode pictures; 0: as many as cores")
       .at_least(0)

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/errors.h"
 #include "base/text.h"
 #include "model/preprocessing_source.h"
 #include "store/remembered.h"
@@ -51,6 +52,11 @@ std::shared_ptr<const engine::KnownDifferences> known_differences(const engine::
 
 }  // namespace
 
+void require_int8_engine(const engine::ComputeOptions& options) {
+  if (options.precision == "int8" && options.engine == "torch")
+    throw UsageError("--precision int8 is computed by OpenVINO; add --engine openvino or leave --engine at auto");
+}
+
 std::unique_ptr<engine::Engine> choose_engine(const std::string& wanted, const torch::jit::Module& module,
                                               engine::EngineOptions options, Reporter& reporter, const KnownAs& known) {
   options.known = known_differences(options, known);
@@ -69,9 +75,9 @@ std::unique_ptr<engine::Engine> choose_engine(const std::string& wanted, const t
 std::unique_ptr<engine::Engine> choose_judging_engine(const std::string& wanted, const torch::jit::Module& module,
                                                       engine::EngineOptions options, int64_t pictures,
                                                       Reporter& reporter) {
-  const bool is_openvino = wanted == "openvino";
+  const bool is_openvino = wanted == "openvino" || options.precision == tensor::Precision::kInt8;
   options.is_frozen = is_openvino || (options.device.is_cpu() && pictures >= kWorthFolding);
-  if (is_openvino) return choose_engine(wanted, module, options, reporter);
+  if (is_openvino) return choose_engine("openvino", module, options, reporter);
   options.kind = engine::EngineKind::kTorch;
   return engine::make_engine(module, "forward", options);
 }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/report.h"
+#include "engine/compute_options.h"
 #include "engine/engine.h"
 #include "io/json.h"
 
@@ -19,6 +20,9 @@ struct KnownAs {
   std::string cache_dir = {};
 };
 
+/// Throws UsageError where int8 is asked of LibTorch, which has none.
+void require_int8_engine(const engine::ComputeOptions& options);
+
 /// The engine for `forward` of `module`, asked for as `wanted` ("auto", "torch", "openvino"); of `options`, which are
 /// those of a frozen network, all but the kind counts. `reporter` hears which it is, and why where it is not the one
 /// that auto prefers. What a comparison found is remembered as `known` says. The same on every call with the same
@@ -27,9 +31,10 @@ std::unique_ptr<engine::Engine> choose_engine(const std::string& wanted, const t
                                               engine::EngineOptions options, Reporter& reporter,
                                               const KnownAs& known = {});
 
-/// The same for what judges a model.pt on so many `pictures`, where "auto" is LibTorch and says nothing: its results
-/// are to be the same in result.json, by evaluate and by predict, on machines with and without other engines. On a CPU
-/// it is folded where the pictures are worth it, kWorthFolding of them and up, which rounds otherwise than below.
+/// The same for what judges a model.pt on so many `pictures`, where "auto" is LibTorch and says nothing, but for int8:
+/// its results are to be the same in result.json, by evaluate and by predict, on machines with and without other
+/// engines. On a CPU it is folded where the pictures are worth it, kWorthFolding of them and up, which rounds otherwise
+/// than below.
 std::unique_ptr<engine::Engine> choose_judging_engine(const std::string& wanted, const torch::jit::Module& module,
                                                       engine::EngineOptions options, int64_t pictures,
                                                       Reporter& reporter);

@@ -46,6 +46,7 @@ class PairEngine : public engine::Engine {
 /// Rows of one output in both precisions, as they are met.
 struct Compared {
   std::vector<at::Tensor> cosines, f32, int8;  // [B] and [B, D]
+  int64_t numbers = 0;                         // of a row
 };
 
 /// [B, D] of an output of any shape: 4-D ones by their averages.
@@ -57,8 +58,8 @@ int64_t label_of(const PrecisionTrial& trial, int64_t item) {
   return trial.listing.samples[static_cast<size_t>(trial.views.row_of(item))].label;
 }
 
-/// What is wrong with int8 by what was found of one output; empty where nothing is.
-std::string objection(const Int8Verdict& verdict) {
+/// What is wrong with int8 by what was found of one output of so many numbers a picture; empty where nothing is.
+std::string objection(const Int8Verdict& verdict, int64_t numbers) {
   const bool is_told = verdict.probe && is_above_chance(*verdict.probe);
   if (is_told && verdict.mean_cosine >= kLeastProbedCosine && std::isfinite(verdict.least_cosine)) {
     const Int8Verdict::Probe& probe = *verdict.probe;
@@ -66,6 +67,7 @@ std::string objection(const Int8Verdict& verdict) {
     if (probe.f32_right - probe.int8_right <= most) return "";
     return text::cat(verdict_text(verdict), "; at most ", most, " fewer ", most == 1 ? "is" : "are", " allowed");
   }
+  if (numbers == 1) return "a picture gives one number, of which a cosine says nothing, and no probe tells it";
   if (verdict.mean_cosine >= kLeastMeanCosine && verdict.least_cosine >= kLeastEachCosine) return "";
   return text::cat(verdict_text(verdict), "; at least ", text::shortest(kLeastMeanCosine), " and ",
                    text::shortest(kLeastEachCosine), " are asked for",
@@ -88,7 +90,9 @@ std::pair<Int8Verdict, std::string> judge_int8(const PrecisionTrial& trial, cons
     for (const int64_t item : good) labels.push_back(label_of(trial, item));
     for (size_t i = 0; i < count; ++i) {
       const at::Tensor &a = outputs[i], &b = outputs[count + i];
-      compared[i].cosines.push_back(row_cosines(model::pooled(a, trial.pool), model::pooled(b, trial.pool)));
+      const at::Tensor row = model::pooled(a, trial.pool);
+      compared[i].numbers = row.numel() / row.size(0);
+      compared[i].cosines.push_back(row_cosines(row, model::pooled(b, trial.pool)));
       if (!is_probed) continue;
       compared[i].f32.push_back(probe_rows(a));
       compared[i].int8.push_back(probe_rows(b));
@@ -110,7 +114,7 @@ std::pair<Int8Verdict, std::string> judge_int8(const PrecisionTrial& trial, cons
     verdict.least_cosine = cosines.min().item<double>();
     if (is_probed && std::isfinite(verdict.mean_cosine))
       verdict.probe = probe_both(at::cat(output.f32), at::cat(output.int8), labels);
-    if (refusal.empty()) refusal = objection(verdict);
+    if (refusal.empty()) refusal = objection(verdict, output.numbers);
     worst.mean_cosine = lesser(worst.mean_cosine, verdict.mean_cosine);
     worst.least_cosine = lesser(worst.least_cosine, verdict.least_cosine);
     if (verdict.probe && (!worst.probe || rank(*verdict.probe) > rank(*worst.probe))) worst.probe = verdict.probe;
@@ -192,6 +196,7 @@ Int8Verdict verdict_from_json(const io::Json& json) {
 PrecisionChoice choose_int8(const PrecisionTrial& trial, Reporter& reporter) {
   if (!trial.options.device.is_cpu())
     throw UsageError("--precision int8 runs on CPUs; add --device cpu, or take another precision");
+  if (trial.network == nullptr) return try_int8(trial, reporter);
   const store::Remembered remembered(trial.cache_dir, "int8");
   const io::Json key = key_of(trial);
   if (const auto known = remembered.find(key)) {

@@ -5,11 +5,32 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
+#include "finetune/engine_choice.h"
 #include "io/csv.h"
+#include "io/digest.h"
 #include "stats/classification.h"
 #include "stats/multi_label.h"
 
 namespace engraft::finetune {
+
+JudgingEngine make_judging_engine(const model::Artifact& model, const data::Listing& listing,
+                                  const std::vector<int64_t>& rows, const engine::ComputeOptions& compute,
+                                  engine::EngineOptions options, Reporter& reporter) {
+  require_int8_engine(compute);
+  PrecisionTrial trial{model.module, listing, rows, options, compute.loader_threads};
+  io::Json named;
+  if (compute.precision == "bf16" || compute.precision == "int8") {  // what is tried is remembered
+    named = {{"sha256", io::sha256_of_file(model.path)}, {"taps", io::Json::array()}};
+    trial.network = &named;
+  }
+  JudgingEngine made;
+  made.precision = choose_judging_precision(compute.precision, trial, reporter);
+  options.precision = made.precision.precision;
+  options.calibration = made.precision.calibration;
+  made.engine =
+      choose_judging_engine(compute.engine, model.module, options, static_cast<int64_t>(rows.size()), reporter);
+  return made;
+}
 
 Judged judge(const model::Artifact& model, const data::Listing& listing, const std::vector<int64_t>& rows,
              engine::Engine& engine, const PassOptions& pass, Reporter& reporter) {

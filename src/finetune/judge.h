@@ -1,9 +1,12 @@
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "engine/compute_options.h"
 #include "finetune/forward_pass.h"
+#include "finetune/precision.h"
 #include "io/json.h"
 #include "model/artifact.h"
 #include "stats/judgement.h"
@@ -22,6 +25,18 @@ struct Judged {
   TargetScale scale = {};
   std::vector<BadPicture> bad;
 };
+
+/// What judges a model, in which precision, and why.
+struct JudgingEngine {
+  PrecisionChoice precision;
+  std::unique_ptr<engine::Engine> engine;
+};
+
+/// As `compute` asks, for `rows` of `listing`: choose_judging_precision and choose_judging_engine. `options` are those
+/// of `model`, without precision. Throws as these, and UsageError for int8 by LibTorch.
+JudgingEngine make_judging_engine(const model::Artifact& model, const data::Listing& listing,
+                                  const std::vector<int64_t>& rows, const engine::ComputeOptions& compute,
+                                  engine::EngineOptions options, Reporter& reporter);
 
 /// Runs `engine`, made of `model`, on `rows` of `listing`.
 Judged judge(const model::Artifact& model, const data::Listing& listing, const std::vector<int64_t>& rows,

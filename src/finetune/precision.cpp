@@ -136,9 +136,8 @@ PrecisionChoice known_or_tried_bf16(const PrecisionTrial& trial) {
 
 const char* kind_of(const c10::Device& device) { return device.is_cuda() ? "GPU" : "CPU"; }
 
-/// Where int8 does not do, what auto chooses.
-PrecisionChoice int8_or_other(const PrecisionTrial& trial, Reporter& reporter) {
-  if (trial.network == nullptr) throw UsageError("--precision int8 is for embed; this command has f32 and bf16");
+/// Where int8 does not do, what `otherwise` chooses.
+PrecisionChoice int8_or_other(const PrecisionTrial& trial, const std::string& otherwise, Reporter& reporter) {
   PrecisionChoice int8 = choose_int8(trial, reporter);
   if (int8.int8_refusal.empty()) {
     reporter.note(text::cat("precision: int8, calibrated on ", text::count_of(int8.int8->calibrated, "picture"), "; ",
@@ -146,7 +145,7 @@ PrecisionChoice int8_or_other(const PrecisionTrial& trial, Reporter& reporter) {
     return int8;
   }
   reporter.warn("precision: int8 does not do for this network and these pictures: " + int8.int8_refusal);
-  return instead_of(int8, choose_precision("auto", trial, reporter));
+  return instead_of(int8, choose_precision(otherwise, trial, reporter));
 }
 
 }  // namespace
@@ -169,7 +168,7 @@ Drift drift_of(const at::Tensor& bf16, const at::Tensor& f32) {
 
 PrecisionChoice choose_precision(const std::string& wanted, const PrecisionTrial& trial, Reporter& reporter) {
   const c10::Device& device = trial.options.device;
-  if (wanted == "int8") return int8_or_other(trial, reporter);
+  if (wanted == "int8") return int8_or_other(trial, "auto", reporter);
   const std::string unit = tensor::bf16_unit(device);
   if (tensor::precision_from_text(wanted, device) == Precision::kFloat32) {
     reporter.note(
@@ -189,7 +188,8 @@ PrecisionChoice choose_precision(const std::string& wanted, const PrecisionTrial
 }
 
 PrecisionChoice choose_judging_precision(const std::string& wanted, const PrecisionTrial& trial, Reporter& reporter) {
-  return wanted == "bf16" || wanted == "int8" ? choose_precision(wanted, trial, reporter) : PrecisionChoice();
+  if (wanted == "int8") return int8_or_other(trial, "f32", reporter);
+  return wanted == "bf16" ? choose_precision(wanted, trial, reporter) : PrecisionChoice();
 }
 
 void add_to(io::Json& record, const PrecisionChoice& choice) {

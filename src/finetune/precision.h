@@ -83,7 +83,7 @@ struct PrecisionTrial {
   Views views = {};
   /// How an output becomes a row of what is kept.
   model::Pool pool = model::Pool::kAverage;
-  /// What network it is, for what is remembered of it: {"sha256": …, "taps": […]}.
+  /// What network it is, for what is remembered of it: {"sha256": …, "taps": […]}; nothing is where there is none.
   const io::Json* network = nullptr;
   /// Where that is, as store::cache_root has it.
   std::string cache_dir = {};
@@ -93,12 +93,12 @@ struct PrecisionTrial {
 /// runs in both; where an operator has no bf16, the drift is beyond kLeastCosine, or no picture can be read, float32 is
 /// chosen and `reporter` warned; else the choice and the drift are a note. int8 as choose_int8 (int8_choice.h) has it;
 /// where it does not do, `reporter` is warned and the choice is that of "auto". The same on every call with the same
-/// arguments. Throws as forward_pass, UsageError for int8 where the trial names no network, and ModelError where the
-/// network fails in float32.
+/// arguments. Throws as forward_pass and choose_int8, and ModelError where the network fails in float32.
 PrecisionChoice choose_precision(const std::string& wanted, const PrecisionTrial& trial, Reporter& reporter);
 
 /// The same for what judges a model.pt, where "auto" is float32 and says nothing: the file holds float32 weights and
-/// its results are to be the same on every machine, in result.json, by evaluate and by predict.
+/// its results are to be the same on every machine, in result.json, by evaluate and by predict. So it is where int8
+/// does not do.
 PrecisionChoice choose_judging_precision(const std::string& wanted, const PrecisionTrial& trial, Reporter& reporter);
 
 /// Adds "precision" to `record`, and "drift", "int8" and "precision_fallback" where there are such.

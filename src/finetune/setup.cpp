@@ -146,10 +146,36 @@ void choose_engine_of(Setup& setup, const KnownAs& known, Reporter& reporter) {
   setup.engine_options = engine->options();
 }
 
+/// int8 is for features alone: what stages learn on top of is computed as they compute, and in the same pass.
+std::string precision_wanted(const Setup& setup, Reporter& reporter) {
+  const std::string& wanted = setup.options.compute.precision;
+  const bool is_head_alone = std::all_of(setup.stages.begin(), setup.stages.end(), [](const StagePlan& stage) {
+    return stage.epochs == 0 || stage.is_on_features();
+  });
+  if (wanted != "int8" || is_head_alone) return wanted;
+  reporter.warn("precision: int8 is for a head on features; what stages unfreeze blocks on is computed otherwise");
+  return "auto";
+}
+
+/// Precision and engine of what is frozen.
+void choose_arithmetic(Setup& setup, Reporter& reporter) {
+  const io::Json named = {{"sha256", setup.backbone.sha256}, {"taps", {setup.tap}}};
+  PrecisionTrial trial{setup.body, setup.listing, setup.train_rows, setup.engine_options,
+                       setup.options.compute.loader_threads};
+  if (!setup.backbone.is_new) trial.network = &named;
+  trial.pool = setup.pool;
+  trial.cache_dir = setup.options.cache.cache_dir;
+  setup.precision = choose_precision(precision_wanted(setup, reporter), trial, reporter);
+  setup.engine_options.precision = setup.precision.precision;
+  setup.engine_options.calibration = setup.precision.calibration;
+  choose_engine_of(setup, {trial.network, trial.cache_dir}, reporter);
+}
+
 }  // namespace
 
 Setup set_up(const TrainOptions& given, Reporter& reporter) {
   TrainOptions options = given;
+  require_int8_engine(options.compute);
   if (options.epochs == 0 && options.stage.empty()) throw UsageError("nothing to train: --epochs 0 and no --stage");
   const c10::Device device = tensor::device_from_text(options.compute.device);
   tensor::set_compute_threads(options.compute.threads);
@@ -226,14 +252,7 @@ Setup set_up(const TrainOptions& given, Reporter& reporter) {
                                  "with it, or another optimizer"));
     }
   }
-  const io::Json named = {{"sha256", setup.backbone.sha256}, {"taps", {setup.tap}}};
-  PrecisionTrial trial{setup.body, setup.listing, setup.train_rows, setup.engine_options,
-                       options.compute.loader_threads};
-  if (!setup.backbone.is_new) trial.network = &named;
-  trial.cache_dir = options.cache.cache_dir;
-  setup.precision = choose_precision(options.compute.precision, trial, reporter);
-  setup.engine_options.precision = setup.precision.precision;
-  choose_engine_of(setup, {trial.network, trial.cache_dir}, reporter);
+  choose_arithmetic(setup, reporter);
   return setup;
 }
 

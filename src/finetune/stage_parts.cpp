@@ -77,7 +77,8 @@ StageParts top_parts(Setup& setup, const StagePlan& stage, const std::optional<s
   engine::prepare_module(setup.body, setup.device);
   auto trainee = std::make_unique<TopTrainee>(setup.body, top_method, stage.freeze, setup.pool, setup.head,
                                               block_scales(setup, stage));
-  trainee->compute_in(setup.engine_options.precision);
+  const tensor::Precision precision = setup.engine_options.precision;  // int8: the head alone learns
+  trainee->compute_in(precision == tensor::Precision::kInt8 ? tensor::Precision::kFloat32 : precision);
   trainee->set_training(false);
   parts.seen_in_train_mode = [top = trainee.get()] { return top->frozen_seen_in_train_mode(); };
   parts.trainee = std::move(trainee);

@@ -77,6 +77,14 @@ torch::jit::Module blunted_net() {
   return module;
 }
 
+torch::jit::Module single_net() {
+  torch::jit::Module module("__torch__.test.Single");
+  module.register_attribute("training", c10::BoolType::get(), false);
+  module.register_buffer("weights", at::ones({1, 3, 32, 32}));
+  module.define("def forward(self, x: Tensor) -> Tensor:\n  return torch.flatten(torch.conv2d(x, self.weights), 1)\n");
+  return module;
+}
+
 Int8Verdict::Probe probe_of(int64_t pictures, int64_t f32_right, int64_t most_frequent) {
   Int8Verdict::Probe probe;
   probe.pictures = pictures;
@@ -225,13 +233,28 @@ TEST_CASE("without labels the cosines decide, and int8 that does not do falls ba
   CHECK(record.contains("precision_fallback"));
 }
 
-TEST_CASE("int8 says why it cannot be: nothing to judge by, no network named", "[module]") {
+TEST_CASE("int8 says why it cannot be: nothing to judge by, one number a picture", "[module]") {
   Tried tried(good_net());
   tried.rows.resize(1);
   Recorder recorder;
   CHECK(tried.choose(recorder).precision != Precision::kInt8);
   CHECK_THAT(recorder.told, Catch::Contains("no readable picture is left to judge it by"));
-  CHECK_THROWS_AS(
-      finetune::choose_precision("int8", {tried.module, tried.listing, tried.rows, tried.options}, recorder),
-      UsageError);
+
+  Tried single(single_net());
+  single.drop_labels();
+  Recorder heard;
+  CHECK(single.choose(heard).precision != Precision::kInt8);
+  CHECK_THAT(heard.told, Catch::Contains("one number, of which a cosine says nothing"));
+}
+
+TEST_CASE("int8 without a name for the network is tried each time, and what judges a model falls back to float32",
+          "[module]") {
+  Tried tried(good_net());
+  finetune::PrecisionTrial trial = tried.trial();
+  trial.network = nullptr;
+  Recorder recorder;
+  CHECK(finetune::choose_precision("int8", trial, recorder).int8);
+  CHECK_FALSE(std::filesystem::exists(tried.bench.folder / "cache/int8"));
+  tried.rows.resize(1);
+  CHECK(finetune::choose_judging_precision("int8", trial, recorder).precision == Precision::kFloat32);
 }
