@@ -58,8 +58,9 @@ struct ConvolutionShape {
   int64_t stride = 1;
 };
 
-/// Convolution without bias, batch norm, ReLU.
-Slot conv_norm(NetworkBuilder& builder, const std::string& name, const ConvolutionShape& s) {
+/// Convolution without bias, batch norm, what stands in `between` ("x = …"), ReLU.
+Slot conv_norm(NetworkBuilder& builder, const std::string& name, const ConvolutionShape& s,
+               const std::string& between = "") {
   const Module conv = builder.module("Conv2d",
                                      {{"weight", builder.he_normal({s.out, s.in, s.height, s.width})},
                                       {"stride", c10::List<int64_t>({s.stride, s.stride})},
@@ -67,8 +68,9 @@ Slot conv_norm(NetworkBuilder& builder, const std::string& name, const Convoluti
                                      "def forward(self, x: Tensor) -> Tensor:\n"
                                      "  return torch.conv2d(x, self.weight, None, self.stride, self.padding)\n");
   return {name, builder
-                    .module("ConvNorm", {{"conv", conv._ivalue()}, {"norm", builder.batch_norm(s.out)._ivalue()}},
-                            forward_of(step("conv") + step("norm"), "torch.relu(x)"))
+                    .module(between.empty() ? "ConvNorm" : "ConvNormPool",
+                            {{"conv", conv._ivalue()}, {"norm", builder.batch_norm(s.out)._ivalue()}},
+                            forward_of(step("conv") + step("norm") + between, "torch.relu(x)"))
                     ._ivalue()};
 }
 
@@ -87,21 +89,23 @@ struct InceptionWidths {
   int64_t out() const { return one + three + wide + pool; }
 };
 
+/// The pool branch pools what its convolution has made few channels of: all before the ReLU is linear, so that the
+/// order changes no more than the border, and the time to a sixth.
 Module inception(NetworkBuilder& builder, int64_t in, const InceptionWidths& w) {
   const std::string wide = w.is_seven ? "seven" : "five";
   const int64_t height = w.is_seven ? 7 : 3, width = height;
+  const char* const kPool = "  x = torch.avg_pool2d(x, [3, 3], [1, 1], [1, 1], False, False)\n";
   const std::vector<Slot> parts = {conv_norm(builder, "one", {in, w.one, 1, 1}),
                                    conv_norm(builder, "three_reduce", {in, w.three_reduce, 1, 1}),
                                    conv_norm(builder, "three", {w.three_reduce, w.three, 3, 3}),
                                    conv_norm(builder, wide + "_reduce", {in, w.wide_reduce, 1, 1}),
                                    conv_norm(builder, wide + "_1", {w.wide_reduce, w.wide, w.is_seven ? 1 : 3, width}),
                                    conv_norm(builder, wide + "_2", {w.wide, w.wide, height, w.is_seven ? 1 : 3}),
-                                   conv_norm(builder, "pool", {in, w.pool, 1, 1})};
+                                   conv_norm(builder, "pool", {in, w.pool, 1, 1}, kPool)};
   return builder.module(
       w.is_seven ? "InceptionSeven" : "InceptionFive", parts,
       forward_of(step("one", "a") + step("three_reduce", "b") + step("three", "b", "b") + step(wide + "_reduce", "c") +
-                     step(wide + "_1", "c", "c") + step(wide + "_2", "c", "c") +
-                     "  d = torch.avg_pool2d(x, [3, 3], [1, 1], [1, 1])\n" + step("pool", "d", "d"),
+                     step(wide + "_1", "c", "c") + step(wide + "_2", "c", "c") + step("pool", "d"),
                  "torch.cat([a, b, c, d], 1)"));
 }
 
@@ -112,7 +116,7 @@ Module inception_mini(NetworkBuilder& builder) {
   const std::vector<std::vector<InceptionWidths>> scales = {
       {{32, 32, 48, 16, 24, 24}, {40, 40, 64, 20, 32, 24}},
       {{96, 64, 112, 40, 64, 48, true}, {112, 80, 128, 48, 80, 64, true}, {128, 96, 144, 56, 96, 64, true}},
-      {{176, 112, 192, 64, 96, 96}, {208, 144, 256, 80, 112, 96}}};
+      {{224, 128, 256, 80, 128, 96}, {288, 160, 352, 96, 160, 160}}};
   std::vector<Slot> blocks = {{"stem", stem(builder, kStem)._ivalue()}};
   std::string steps = step("stem");
   int64_t in = kStem;

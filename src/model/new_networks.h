@@ -21,7 +21,7 @@ std::vector<std::string> new_network_names();
 /// - inception-mini: blocks stem, mixed_1 … mixed_7; each convolution without bias and followed by batch norm (eps
 /// 1e-3,
 ///   momentum 0.1) and ReLU; convolutions normal with variance 2 / fan_out (He et al. 2015), norms 1 and 0. 128 px,
-///   ImageNet's mean and std; 64 px and up. [B, 3, 128, 128] -> [B, 672, 8, 8]
+///   ImageNet's mean and std; 64 px and up. [B, 3, 128, 128] -> [B, 960, 8, 8]
 /// Throws UsageError for another name.
 std::string new_network(const std::string& name, uint64_t seed);
 

@@ -143,7 +143,7 @@ TEST_CASE("inception-mini keeps to its size, and every block may be tapped and c
   CHECK(parameters <= 4'000'000);
   CHECK(parameters >= 2'000'000);
   CHECK(flops <= 1'000'000'000);
-  CHECK(probes.back().output_shape == std::vector<int64_t>{1, 672, 8, 8});
+  CHECK(probes.back().output_shape == std::vector<int64_t>{1, 960, 8, 8});
 }
 
 TEST_CASE("inception-mini computes what the whole does at every tap and cut, from 64 to 299 px", "[module]") {
@@ -154,7 +154,7 @@ TEST_CASE("inception-mini computes what the whole does at every tap and cut, fro
     INFO(size);
     const at::Tensor out = whole.forward({pictures(1, size, 3)}).toTensor();
     const int64_t side = (size + 15) / 16;
-    CHECK(out.sizes() == at::IntArrayRef({1, 672, side, side}));
+    CHECK(out.sizes() == at::IntArrayRef({1, 960, side, side}));
   }
   const at::Tensor x = pictures(2, 64, 3), expected = whole.forward({x}).toTensor();
   for (const std::string& name : kMiniBlocks) {
@@ -171,9 +171,9 @@ TEST_CASE("inception-mini computes what the whole does at every tap and cut, fro
 TEST_CASE("inception-mini starts as He et al. would have it, with norms that are seen as norms", "[module]") {
   const model::Backbone net = load("new:inception-mini");
   const at::Tensor weight = parameter(net.module, "mixed_7.three.conv.weight");
-  REQUIRE(weight.sizes() == at::IntArrayRef({256, 144, 3, 3}));
-  // 331,776 draws tell a deviation to 0.12 %, a mean to 0.17 % of it: four of each.
-  const double deviation = std::sqrt(2.0 / (256 * 9));
+  REQUIRE(weight.sizes() == at::IntArrayRef({352, 160, 3, 3}));
+  // 506,880 draws tell a deviation to 0.10 %, a mean to 0.14 % of it: four of each.
+  const double deviation = std::sqrt(2.0 / (352 * 9));
   CHECK(weight.std().item<double>() == Approx(deviation).epsilon(0.005));
   CHECK(std::abs(weight.mean().item<double>()) < 0.007 * deviation);
   const auto norms = graph::norm_layers(net.module);
@@ -240,7 +240,7 @@ TEST_CASE("a model composed from a new network reloads to the logits of memory, 
   model::set_modes(body, plan, false);
 
   model::HeadOptions head_options;
-  head_options.embedding_dim = 672;
+  head_options.embedding_dim = 960;
   head_options.outputs = 3;
   const model::Head head(head_options);
   model::GraftSpec spec;
