@@ -7,6 +7,7 @@
 #include "commands/embed_options.h"
 #include "commands/evaluate_options.h"
 #include "commands/example_options.h"
+#include "commands/export_options.h"
 #include "commands/inspect_options.h"
 #include "commands/predict_options.h"
 #include "commands/train_options.h"
@@ -53,13 +54,17 @@ inline constexpr CommandInfo kBench = {
     "  engraft bench\n"
     "  engraft bench --backbone googlenet.pt --data photos/\n"
     "  engraft bench --backbone inception.pt --data photos/ --tap mixed_7 --size 150 --precision f32 --json\n"};
+inline constexpr CommandInfo kExport = {
+    "export", "Writes the backbone of a model.pt as a file of its own, to embed with or to train on.",
+    "  engraft export --model run/model.pt --out flowers-backbone.pt\n"
+    "  engraft train --backbone flowers-backbone.pt --data other-photos/ --out run-2/\n"};
 inline constexpr CommandInfo kExample = {
     "example", "Draws a small data set of textures and writes a tiny random backbone, to try the program on.",
     "  engraft example --out example/\n"
     "  engraft train --backbone example/tiny.pt --data example/pictures --out example/run\n"};
 
 inline const std::vector<CommandInfo>& catalogue() {
-  static const std::vector<CommandInfo> all = {kInspect, kEmbed, kTrain, kEvaluate, kPredict, kBench, kExample};
+  static const std::vector<CommandInfo> all = {kInspect, kEmbed, kTrain, kEvaluate, kPredict, kExport, kBench, kExample};
   return all;
 }
 
@@ -71,6 +76,7 @@ bool with_command(const std::string& name, const Visit& visit) {
   if (name == kTrain.name) return visit(kTrain, commands::TrainOptions{}), true;
   if (name == kEvaluate.name) return visit(kEvaluate, commands::EvaluateOptions{}), true;
   if (name == kPredict.name) return visit(kPredict, commands::PredictOptions{}), true;
+  if (name == kExport.name) return visit(kExport, commands::ExportOptions{}), true;
   if (name == kBench.name) return visit(kBench, commands::BenchOptions{}), true;
   if (name == kExample.name) return visit(kExample, commands::ExampleOptions{}), true;
   return false;

@@ -9,6 +9,7 @@
 #include "commands/embed_options.h"
 #include "commands/evaluate_options.h"
 #include "commands/example_options.h"
+#include "commands/export_options.h"
 #include "commands/inspect_options.h"
 #include "commands/predict_options.h"
 #include "commands/train_options.h"
@@ -35,6 +36,8 @@ ExitCode run(const TrainOptions& options, Session& session);
 ExitCode run(const EvaluateOptions& options, Session& session);
 /// One line a picture.
 ExitCode run(const PredictOptions& options, Session& session);
+/// The backbone of a model.pt as a file of its own.
+ExitCode run(const ExportOptions& options, Session& session);
 /// Ceilings of the machine, times of each stage from file to embedding, and of all together.
 ExitCode run(const BenchOptions& options, Session& session);
 /// Drawn pictures and a tiny random backbone, to try the program on.

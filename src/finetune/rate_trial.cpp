@@ -29,6 +29,7 @@ TrainResult try_rates(Setup& setup, const std::string& out, Reporter& reporter) 
   setup.stages.erase(first + 1, setup.stages.end());  // nothing is computed for later ones
   FrozenPart frozen(setup, reporter);
   frozen.first_pass();
+  take_lessons(setup, reporter);
   const StagePlan* stage = &setup.stages.back();
   const train::RateRange range = stage->is_on_features() && frozen.has_features()
                                      ? find_rate(setup, *stage, frozen.features(), reporter)

@@ -284,6 +284,7 @@ TrainResult run_training(const TrainOptions& options, const std::string& out, co
   try {
     const Stopwatch watch;
     frozen.first_pass(resumption ? resumption->stage : 1);
+    take_lessons(setup, reporter);
     times.first_pass = watch.seconds();
   } catch (const Stopped& stopped) {
     throw Stopped(stopped.code(), stopped.what() + frozen.after_a_stop());

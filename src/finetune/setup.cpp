@@ -252,6 +252,8 @@ Setup set_up(const TrainOptions& given, Reporter& reporter) {
                                  "with it, or another optimizer"));
     }
   }
+  setup.teacher = load_teacher(options.teaching, setup);
+  if (setup.teacher) check_stages(*setup.teacher, setup.stages);
   choose_arithmetic(setup, reporter);
   return setup;
 }
@@ -273,6 +275,11 @@ io::Json resolved_json(const Setup& setup) {
                        {"device", setup.device.str()},
                        {"precision", tensor::to_text(setup.precision.precision)},
                        {"engine", setup.engine.name}};
+  if (setup.teacher) {
+    resolved["teacher_sha256"] = setup.teacher->sha256;
+    resolved["teacher_tap"] = setup.teacher->tap;
+    resolved["teacher_preprocessing"] = model::to_json(setup.teacher->preprocessing);
+  }
   resolved["stages"] = io::Json::array();
   for (const StagePlan& stage : setup.stages) resolved["stages"].push_back(to_json(stage));
   return resolved;

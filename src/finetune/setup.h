@@ -13,6 +13,7 @@
 #include "finetune/forward_pass.h"
 #include "finetune/precision.h"
 #include "finetune/stage_plan.h"
+#include "finetune/teacher.h"
 #include "finetune/train_options.h"
 #include "finetune/views.h"
 #include "io/json.h"
@@ -52,6 +53,7 @@ struct Setup {
   /// Of the engine that runs what is frozen.
   engine::EngineReport engine = {};
   Target target = Target::kSoftmax;
+  std::optional<Teacher> teacher = {};
   /// Of regression: of the labels of train_rows.
   TargetScale scale = {};
   /// What run.toml says of the options, as one line of JSON.

@@ -176,4 +176,24 @@ bool PictureSource::next(train::TrainBatch& batch) {
   return true;
 }
 
+TaughtSource::TaughtSource(std::unique_ptr<train::BatchSource> source, at::Tensor lessons)
+    : source_(std::move(source)), lessons_(std::move(lessons)) {
+  if (lessons_.size(0) != rows())
+    throw ModelError(text::cat(lessons_.size(0), " lessons of a teacher for ", rows(), " pictures"));
+}
+
+void TaughtSource::start(const std::vector<int64_t>& order, int64_t epoch, int64_t batch_size) {
+  source_->start(order, epoch, batch_size);
+  order_ = at::tensor(order, at::kLong).to(lessons_.device());
+  position_ = 0;
+}
+
+bool TaughtSource::next(train::TrainBatch& batch) {
+  if (!source_->next(batch)) return false;
+  const int64_t count = batch.labels.size(0);
+  batch.lessons = lessons_.index_select(0, order_.narrow(0, position_, count));
+  position_ += count;
+  return true;
+}
+
 }  // namespace engraft::finetune

@@ -95,4 +95,20 @@ class PictureSource : public train::BatchSource {
   std::vector<uint8_t> mixed_pixels_;
 };
 
+/// Another source's batches with what a teacher gives for their rows.
+class TaughtSource : public train::BatchSource {
+ public:
+  /// `lessons` [rows, width], on the device of the source's batches. Throws ModelError for another number of rows.
+  TaughtSource(std::unique_ptr<train::BatchSource> source, at::Tensor lessons);
+  int64_t rows() const override { return source_->rows(); }
+  void start(const std::vector<int64_t>& order, int64_t epoch, int64_t batch_size) override;
+  bool next(train::TrainBatch& batch) override;
+
+ private:
+  std::unique_ptr<train::BatchSource> source_;
+  at::Tensor lessons_;
+  at::Tensor order_;
+  int64_t position_ = 0;
+};
+
 }  // namespace engraft::finetune

@@ -164,6 +164,7 @@ train::FitOptions fit_options(const Setup& setup, const StagePlan& stage) {
   fit.label_smoothing = o.label_smoothing;
   fit.class_weights = weights_of(setup, o.class_weights);
   if (o.balanced) fit.balance_by = train_labels(setup);
+  if (setup.teacher) fit.teacher = setup.teacher->loss;
   fit.accumulate = o.accumulate;
   fit.clip_norm = o.clip_norm;
   fit.ema = o.ema;

@@ -8,6 +8,7 @@
 #include "data/data_options.h"
 #include "engine/compute_options.h"
 #include "finetune/stage_options.h"
+#include "finetune/teacher_options.h"
 #include "finetune/view_options.h"
 #include "image/preprocessing_flags.h"
 #include "store/cache_options.h"
@@ -34,6 +35,7 @@ struct TrainOptions {
   int64_t verify_resume = 0;
   std::string augment = "none";
   std::optional<int64_t> views;
+  TeacherOptions teaching;
   double val_fraction = data::kValFraction;
   data::DataOptions data;
   image::PreprocessingFlags preprocessing;
@@ -96,6 +98,7 @@ void describe(Visitor& v, TrainOptions& o) {
   describe_views(v, o.augment, o.views, "training pictures",
                  "views of each picture that the epochs take in turn; what the frozen blocks compute of them is kept; "
                  "default: 8 with --augment; where nothing is frozen, one for each epoch");
+  describe(v, o.teaching);
   describe(v, o.preprocessing);
   describe(v, o.cache);
   describe(v, o.compute);

@@ -10,11 +10,9 @@ namespace engraft::finetune {
 
 namespace {
 
-std::vector<tensor::NamedTensor> prefixed(std::vector<tensor::NamedTensor> backbone,
-                                          const std::vector<tensor::NamedTensor>& head) {
-  for (tensor::NamedTensor& item : backbone) item.name = "backbone." + item.name;
-  for (const tensor::NamedTensor& item : head) backbone.push_back({"head." + item.name, item.value});
-  return backbone;
+void add(const std::string& prefix, const std::vector<tensor::NamedTensor>& items,
+         std::vector<tensor::NamedTensor>& to) {
+  for (const tensor::NamedTensor& item : items) to.push_back({prefix + item.name, item.value});
 }
 
 }  // namespace
@@ -48,6 +46,19 @@ at::Tensor TopTrainee::features(const at::Tensor& inputs) {
   }
 }
 
+/// Then what comes behind the backbone.
+std::vector<tensor::NamedTensor> TopTrainee::with_layers(std::vector<tensor::NamedTensor> backbone) const {
+  std::vector<tensor::NamedTensor> all;
+  add("backbone.", backbone, all);
+  add("head.", head_.parameters(), all);
+  if (projection_ != nullptr) add("teacher.", projection_->parameters(), all);
+  return all;
+}
+
+at::Tensor TopTrainee::imitation(const at::Tensor& features) {
+  return projection_ == nullptr ? at::Tensor() : projection_->forward(features);
+}
+
 at::Tensor TopTrainee::outputs(const at::Tensor& features) { return head_.forward(features); }
 
 void TopTrainee::set_training(bool training) {
@@ -61,7 +72,7 @@ void TopTrainee::set_training(bool training) {
 }
 
 std::vector<tensor::NamedTensor> TopTrainee::parameters() {
-  return prefixed(model::learning_parameters(backbone_, plan_), head_.parameters());
+  return with_layers(model::learning_parameters(backbone_, plan_));
 }
 
 std::vector<double> TopTrainee::rate_scales() {
@@ -74,18 +85,18 @@ std::vector<double> TopTrainee::rate_scales() {
     }
     scales.push_back(scale);
   }
-  scales.resize(scales.size() + head_.parameters().size(), 1.0);
+  scales.resize(parameters().size(), 1.0);
   return scales;
 }
 
 std::vector<tensor::OuterGradient*> TopTrainee::outer_gradients() {
   std::vector<tensor::OuterGradient*> all(model::learning_parameters(backbone_, plan_).size(), nullptr);
   for (tensor::OuterGradient* one : head_.outer_gradients()) all.push_back(one);
+  if (projection_ == nullptr) return all;
+  for (tensor::OuterGradient* one : projection_->outer_gradients()) all.push_back(one);
   return all;
 }
 
-std::vector<tensor::NamedTensor> TopTrainee::state() {
-  return prefixed(model::learning_tensors(backbone_, plan_), head_.parameters());
-}
+std::vector<tensor::NamedTensor> TopTrainee::state() { return with_layers(model::learning_tensors(backbone_, plan_)); }
 
 }  // namespace engraft::finetune

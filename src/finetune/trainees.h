@@ -35,11 +35,14 @@ class TopTrainee : public train::Trainee {
   /// `plan.learning`, what the learning rate is multiplied by; empty: 1. The head's is 1.
   TopTrainee(const torch::jit::Module& backbone, std::string top_method, const model::FreezePlan& plan,
              model::Pool pool, model::Head& head, std::vector<double> block_scales = {});
+  /// What learns to give a teacher's embedding; to outlive it. Its tensors are prefixed "teacher.".
+  void imitate_by(model::Head& projection) { projection_ = &projection; }
   /// What the top computes in from here on (default: float32); its feature map, pool and head are float32.
   void compute_in(tensor::Precision precision) { precision_ = precision; }
   /// [B, …], pooled.
   at::Tensor features(const at::Tensor& inputs) override;
   at::Tensor outputs(const at::Tensor& features) override;
+  at::Tensor imitation(const at::Tensor& features) override;
   void set_training(bool training) override;
   std::vector<tensor::NamedTensor> parameters() override;
   std::vector<double> rate_scales() override;
@@ -51,6 +54,7 @@ class TopTrainee : public train::Trainee {
 
  private:
   at::Tensor feature_map(const at::Tensor& inputs);
+  std::vector<tensor::NamedTensor> with_layers(std::vector<tensor::NamedTensor> backbone) const;
 
   bool is_training_ = false;
   std::vector<std::string> seen_in_train_mode_;
@@ -59,6 +63,7 @@ class TopTrainee : public train::Trainee {
   model::FreezePlan plan_;
   model::Pool pool_;
   model::Head& head_;
+  model::Head* projection_ = nullptr;
   std::vector<double> block_scales_;
   tensor::Precision precision_ = tensor::Precision::kFloat32;
 };

@@ -19,6 +19,7 @@
 #include "graph/surgery.h"
 #include "io/digest.h"
 #include "model/artifact.h"
+#include "model/backbone_archive.h"
 #include "model/new_networks.h"
 #include "model/preprocessing_source.h"
 
@@ -48,6 +49,7 @@ Script imported(const std::string& path, Source& source, std::shared_ptr<torch::
   try {
     if (!unit) unit = std::make_shared<torch::jit::CompilationUnit>();
     Script script{torch::jit::import_ir_module(unit, source, c10::Device(c10::kCPU), extra), extra["engraft.json"], {}};
+    widen_halves(script.module);
     script.traced = graph::traced_norms(script.module);
     graph::rewire_traced_norms(script.module);
     script.module.eval();

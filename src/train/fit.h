@@ -32,6 +32,8 @@ struct FitOptions {
   Target target = Target::kSoftmax;
   double label_smoothing = 0;
   std::vector<double> class_weights;
+  /// Of batches that have lessons.
+  TeacherLoss teacher;
   /// Of regression: how the sources' labels were standardised. Validation's metrics are in the units before.
   TargetScale scale;
   /// Labels of the training rows: an epoch then draws as many rows as there are, with replacement, every class equally
@@ -57,7 +59,7 @@ struct FitOptions {
 struct EpochRecord {
   int64_t epoch = 0;
   double learning_rate = 0;  // at the last step of the epoch
-  double train_loss = 0;     // mean over the epoch's batches as they were trained on
+  double train_loss = 0;     // mean over the epoch's batches as they were trained on, a teacher's share in it
   /// Share of the epoch's rows that count_right counted.
   double train_right = 0;
   /// Of the validation rows, as stats::Judgement has them.

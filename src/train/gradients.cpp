@@ -53,8 +53,13 @@ void seed_step(const StepKey& key) {
 }
 
 BatchOutcome add_gradient(Trainee& trainee, const TrainBatch& batch, const LossOptions& options, double share) {
-  const at::Tensor logits = trainee.forward(batch.inputs);  // [B, outputs]
-  const at::Tensor loss = loss_of(logits, batch, options);
+  const at::Tensor features = trainee.features(batch.inputs);
+  const at::Tensor logits = trainee.outputs(features);  // [B, outputs]
+  at::Tensor loss = loss_of(logits, batch, options);
+  if (batch.lessons.defined()) {
+    const at::Tensor given = options.teacher.are_logits ? logits : trainee.imitation(features);
+    loss = loss + options.teacher.weight * teacher_loss(given, batch.lessons, options.teacher);
+  }
   const double value = loss.item<double>();
   if (std::isfinite(value)) (share == 1 ? loss : loss * share).backward();
   return {value, count_right(logits.detach(), batch, options.target), batch.labels.size(0)};

@@ -54,8 +54,8 @@ struct BatchSums {
   }
 };
 
-/// Loss of a batch; its gradient times `share` is added to the parameters' where the loss is finite, and not where it
-/// is not.
+/// Loss of a batch, a teacher's share in it; its gradient times `share` is added to the parameters' where the loss is
+/// finite, and not where it is not.
 BatchOutcome add_gradient(Trainee& trainee, const TrainBatch& batch, const LossOptions& options, double share);
 
 /// L2 over the gradients of all parameters, as they were; one longer than `longest` is scaled by longest / (L2 + 1e-6),

@@ -107,6 +107,14 @@ at::Tensor loss_of(const at::Tensor& logits, const TrainBatch& batch, const Loss
   return single_label_loss(logits, batch, options);
 }
 
+at::Tensor teacher_loss(const at::Tensor& given, const at::Tensor& lessons, const TeacherLoss& options) {
+  if (!options.are_logits) return 1 - at::cosine_similarity(given, lessons, 1).mean();
+  const at::Tensor expected = at::log_softmax(lessons / options.temperature, 1);
+  const at::Tensor found = at::log_softmax(given / options.temperature, 1);
+  const at::Tensor rows = (expected.exp() * (expected - found)).sum(1);  // [B]
+  return rows.mean() * (options.temperature * options.temperature);
+}
+
 int64_t count_right(const at::Tensor& logits, const TrainBatch& batch, Target target) {
   if (target == Target::kRegression) return 0;
   if (target == Target::kMultiLabel) {

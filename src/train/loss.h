@@ -10,6 +10,16 @@
 
 namespace engraft::train {
 
+/// How what a teacher gives is learned.
+struct TeacherLoss {
+  /// Logits of the same classes; else standardised embeddings.
+  bool are_logits = false;
+  /// What it is multiplied by before it is added to the loss of the labels.
+  double weight = 0;
+  /// What both sides' logits are divided by.
+  double temperature = 1;
+};
+
 struct LossOptions {
   Target target = Target::kSoftmax;
   /// Share of the target that is spread evenly over all classes (Szegedy et al. 2016, section 7). In [0, 1).
@@ -17,6 +27,7 @@ struct LossOptions {
   /// For each class (two with sigmoid), what the loss of its rows is multiplied by; multi-label: what the loss of the
   /// class is multiplied by in rows where it holds. Empty: 1 for all.
   std::vector<double> class_weights;
+  TeacherLoss teacher;
 };
 
 /// The loss of a batch, a scalar: softmax as torch.nn.functional.cross_entropy(weight, label_smoothing) defines it;
@@ -29,6 +40,11 @@ struct LossOptions {
 /// `logits` [B, outputs_of(target, K)] float32. Throws UsageError for another number of class weights, and in
 /// regression for smoothing or weights.
 at::Tensor loss_of(const at::Tensor& logits, const TrainBatch& batch, const LossOptions& options);
+
+/// What is added to that where there is a teacher, without its weight, a scalar: of logits temperature² · the mean over
+/// rows of KL(softmax(lessons / temperature) || softmax(given / temperature)) (Hinton et al. 2015); of embeddings the
+/// mean over rows of 1 - cosine. `given` and `lessons` [B, width] float32.
+at::Tensor teacher_loss(const at::Tensor& given, const at::Tensor& lessons, const TeacherLoss& options);
 
 /// Rows whose highest logit (the sign of a single one) is the label; multi-label: rows all of whose classes hold where
 /// the logit is at least 0 and nowhere else; of a mixed row, the label with the larger share. Regression: 0.

@@ -124,7 +124,7 @@ class RangeTest {
       : trainee_(trainee),
         options_(options),
         range_(range),
-        loss_{options.target, options.label_smoothing, options.class_weights},
+        loss_{options.target, options.label_smoothing, options.class_weights, options.teacher},
         optimizer_(optimizer_for(trainee, options)),
         batches_(train, options) {
     if (train.rows() == 0) throw UsageError("learning rate range: there are no training rows");

@@ -21,6 +21,9 @@ class Trainee {
   /// The second, which may be given the features of many batches one below the other: a wide head is as fast as its
   /// weights can be read.
   virtual at::Tensor outputs(const at::Tensor& features) = 0;
+  /// Maps features to what stands against the embedding that a teacher gives, [B, width] float32; undefined where there
+  /// is no such teacher.
+  virtual at::Tensor imitation(const at::Tensor&) { return {}; }
   /// Train modes (dropout acts) or eval modes.
   virtual void set_training(bool training) = 0;
   /// What the optimiser moves; the tensors stay the same objects for the whole stage.
@@ -40,6 +43,8 @@ struct TrainBatch {
   // Of mixed inputs (mixup, cutmix): the other picture's labels, and the share of `labels` in the target.
   at::Tensor other_labels;  // like labels, or undefined
   at::Tensor shares;        // [B] float32 in [0, 1], or undefined
+  // What a teacher gives for the inputs, [B, width] float32, or undefined.
+  at::Tensor lessons;
 };
 
 /// Gives batches of its rows in a wanted order.

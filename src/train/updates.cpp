@@ -41,7 +41,7 @@ Updates::Updates(Trainee& trainee, BatchSource& train, const FitOptions& options
     : trainee_(trainee),
       train_(train),
       options_(options),
-      loss_{options.target, options.label_smoothing, options.class_weights},
+      loss_{options.target, options.label_smoothing, options.class_weights, options.teacher},
       optimizer_(optimizer_for(trainee, options)) {}
 
 void Updates::start(std::vector<int64_t> order, const Where& at) {

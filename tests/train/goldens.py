@@ -30,6 +30,8 @@ HOLDS = [[1, 0, 1], [0, 0, 0], [1, 1, 1], [0, 1, 0], [0, 0, 1]]
 OTHER_HOLDS = [[0, 0, 1], [1, 0, 0], [0, 1, 1], [0, 0, 0], [1, 1, 1]]
 NUMBERS = [[0.5], [-1.5], [0.0], [2.0], [-0.25]]
 OTHER_NUMBERS = [[-0.5], [1.0], [0.75], [0.0], [1.25]]
+LESSONS = [[2.0, -1.0, 0.5], [-0.5, 1.5, 0.0], [0.25, 0.75, -1.25], [1.0, 1.0, 1.0], [-2.0, 0.5, 3.0]]
+TEMPERATURE = 4.0
 PLATEAU_LOSSES = [1.0, 0.9, 0.95, 0.9, 0.90001, 0.8999, 0.7, 0.71, 0.72, 0.73, 0.74, 0.75, 0.76, 0.69999, 0.8]
 
 
@@ -128,6 +130,19 @@ def regression_losses():
         value = loss(z)
         value.backward()
         put("kRegression" + camel(name), [value.item(), *z.grad.flatten().tolist()])
+
+
+def teacher_losses():
+    lessons, t = torch.tensor(LESSONS), TEMPERATURE
+
+    def kl(z):
+        return F.kl_div(F.log_softmax(z / t, 1), F.softmax(lessons / t, 1), reduction="batchmean") * t * t
+
+    for name, loss in {"logits": kl, "embeddings": lambda z: 1 - F.cosine_similarity(z, lessons).mean()}.items():
+        z = torch.tensor(LOGITS, requires_grad=True)
+        value = loss(z)
+        value.backward()
+        put("kTeacher" + camel(name), [value.item(), *z.grad.flatten().tolist()])
 
 
 def rates(make, steps):
@@ -252,7 +267,8 @@ def main():
     for name, values in (("kInputs", INPUTS), ("kShares", SHARES), ("kClassWeights", CLASS_WEIGHTS), ("kWeight", WEIGHT),
                          ("kBias", BIAS), ("kLogits", LOGITS), ("kBinaryLogits", BINARY_LOGITS),
                          ("kBinaryWeights", BINARY_WEIGHTS), ("kHolds", HOLDS), ("kOtherHolds", OTHER_HOLDS),
-                         ("kNumbers", NUMBERS), ("kOtherNumbers", OTHER_NUMBERS), ("kPlateauLosses", PLATEAU_LOSSES)):
+                         ("kNumbers", NUMBERS), ("kOtherNumbers", OTHER_NUMBERS),
+                         ("kLessons", LESSONS), ("kPlateauLosses", PLATEAU_LOSSES)):
         put(name, values)
     for name, values in (("kLabels", LABELS), ("kOtherLabels", OTHER_LABELS), ("kBinaryLabels", BINARY_LABELS),
                          ("kBinaryOther", BINARY_OTHER)):
@@ -262,6 +278,7 @@ def main():
     sigmoid_losses()
     multi_label_losses()
     regression_losses()
+    teacher_losses()
     schedules()
     optimizers()
     whole_loop()

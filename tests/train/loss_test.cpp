@@ -101,6 +101,18 @@ TEST_CASE("regression's loss and its gradient are PyTorch's", "[unit]") {
   CHECK_THROWS_WITH(value_and_gradient(plain, {kTarget, 0, {1}}), Catch::Contains("regression has no classes"));
 }
 
+TEST_CASE("what a teacher adds to the loss, and its gradient, are PyTorch's", "[unit]") {
+  const at::Tensor lessons = small::tensor_of(goldens::kLessons, {5, 3});
+  const auto value_and_gradient_of = [&](const train::TeacherLoss& options) {
+    const at::Tensor given = small::tensor_of(goldens::kLogits, {5, 3}).set_requires_grad(true);
+    const at::Tensor loss = train::teacher_loss(given, lessons, options);
+    loss.backward();
+    return small::flat({{"loss", loss}, {"gradient", given.grad()}});
+  };
+  CHECK(small::furthest(value_and_gradient_of({true, 1, 4}), goldens::kTeacherLogits) < kRounding);
+  CHECK(small::furthest(value_and_gradient_of({false, 1, 4}), goldens::kTeacherEmbeddings) < kRounding);
+}
+
 TEST_CASE("a batch of rows without a weight has a loss of 0 and no gradient", "[unit]") {
   const auto batch = batch_of({0, 0, 0, 0, 0}, {});
   for (const double value : value_and_gradient(batch, {Target::kSoftmax, 0, {0, 1, 1}})) CHECK(value == 0);
