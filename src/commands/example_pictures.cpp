@@ -133,7 +133,7 @@ Figure drawn_figure(Shape shape, double radius, double width, double height, Ran
   const double turn = stream.uniform(0, kTurn);
   figure.cosine = std::cos(turn);
   figure.sine = std::sin(turn);
-  figure.period = stream.uniform(0.28, 0.45);
+  figure.period = stream.uniform(0.35, 0.55);
   return figure;
 }
 
@@ -150,21 +150,21 @@ image::Picture draw_shape(size_t label, uint64_t seed, uint64_t number, int64_t 
   for (double& channel : ground) channel = stream.uniform(40, 215);
   const Filling pattern = stream.below(2) == 1 ? Filling::kDots : Filling::kStripes;  // whatever the class
   const double pattern_turn = stream.uniform(0, kTurn), pattern_period = side * stream.uniform(0.05, 0.12);
-  const double pattern_contrast = stream.uniform(15, 40) * (stream.below(2) == 1 ? 1 : -1);
+  const double pattern_contrast = stream.uniform(8, 20) * (stream.below(2) == 1 ? 1 : -1);
   const double light_x = stream.uniform(-40, 40) / width, light_y = stream.uniform(-40, 40) / height;
 
   std::vector<Figure> figures;
-  for (uint64_t i = 3 + stream.below(4); i > 0; --i) {  // plain ones, of any shape
-    Figure plain = drawn_figure(static_cast<Shape>(stream.below(kShapes)), side * stream.uniform(0.04, 0.09), width,
+  for (uint64_t i = 2 + stream.below(3); i > 0; --i) {  // plain ones, of any shape
+    Figure plain = drawn_figure(static_cast<Shape>(stream.below(kShapes)), side * stream.uniform(0.03, 0.06), width,
                                 height, stream);
     plain.base = plain.marks = apart_from(ground, stream);
     figures.push_back(plain);
   }
   Figure figure =
-      drawn_figure(static_cast<Shape>(label % kShapes), side * stream.uniform(0.2, 0.36), width, height, stream);
+      drawn_figure(static_cast<Shape>(label % kShapes), side * stream.uniform(0.28, 0.42), width, height, stream);
   // Where a centre crop leaves it.
-  figure.x = width / 2 + side * stream.uniform(-0.22, 0.22);
-  figure.y = height / 2 + side * stream.uniform(-0.22, 0.22);
+  figure.x = width / 2 + side * stream.uniform(-0.15, 0.15);
+  figure.y = height / 2 + side * stream.uniform(-0.15, 0.15);
   figure.filling = label < kShapes ? Filling::kDots : Filling::kStripes;
   figure.base = apart_from(ground, stream);
   figure.marks = apart_from(figure.base, stream);
