@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains inception-mini, the backbone in models/, from scratch, and exports it.
+# Trains inception-mini from scratch, and exports it.
 #
 # usage: scripts/train_mini.sh [--data FILE] [--teacher FILE] [--out DIR] [--epochs N] [--help]
 #

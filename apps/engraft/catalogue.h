@@ -38,7 +38,8 @@ inline constexpr CommandInfo kTrain = {
     "  engraft train --backbone inception.pt --data photos/ --out run/ --tap mixed_7 --size 150 --pool flatten \\\n"
     "    --head fc=1024,relu,dropout=0.2 --stage unfreeze=mixed_7,epochs=10,optimizer=sgd,learning_rate=1e-5\n"
     "  engraft train --config transfer --backbone inception.pt --data photos/ --out run/\n"
-    "\nRecipes for --config: linear-probe, transfer, practicum-1, practicum-2, practicum-3a, practicum-3b, inception-mini\n"};
+    "\nRecipes for --config: linear-probe, transfer, practicum-1, practicum-2, practicum-3a, practicum-3b,\n"
+    "inception-mini\n"};
 inline constexpr CommandInfo kEvaluate = {
     "evaluate", "Says how far a model gets labelled pictures right.",
     "  engraft evaluate --model run/model.pt --data photos/\n"

@@ -51,17 +51,22 @@ finetune::PrecisionChoice precision_of(const EmbedOptions& options, const Networ
   return finetune::instead_of(*begun, finetune::choose_precision("auto", trial, reporter));
 }
 
-/// Four are as quick a picture as 32 on a few cores; fewer are not.
+/// On a few cores four are as quick a picture as 32; fewer are not.
 constexpr int64_t kLeastBatch = 4;
 
-/// The batch that the store was begun with, or that of a new one: rows may depend on it. A few pictures do not wait for
-/// a whole batch.
-int64_t batch_of(const EmbedOptions& options, const data::Listing& listing, const Network& network, int64_t items,
-                 Reporter& reporter) {
+/// A few pictures do not wait for a whole batch on a CPU, unless more are to be appended or another batch is asked for.
+int64_t enough_for(const EmbedOptions& options, int64_t items, const c10::Device& device) {
+  if (!device.is_cpu() || options.append || options.data.batch != data::kDefaultBatch) return options.data.batch;
   int64_t enough = kLeastBatch;
   while (enough < items) enough *= 2;
+  return std::min(options.data.batch, enough);
+}
+
+/// The batch that the store was begun with, or that of a new one: rows may depend on it.
+int64_t batch_of(const EmbedOptions& options, const data::Listing& listing, const Network& network, int64_t items,
+                 const c10::Device& device, Reporter& reporter) {
   const int64_t wanted =
-      finetune::batch_shape(std::min(options.data.batch, enough), listing, network.backbone.preprocessing);
+      finetune::batch_shape(enough_for(options, items, device), listing, network.backbone.preprocessing);
   const int64_t recorded = begun_with(options).value("batch", wanted);
   if (recorded != wanted) reporter.note(text::cat("batch: ", recorded, " pictures, as the store was begun"));
   return recorded;
@@ -86,9 +91,9 @@ Network load_network(const EmbedOptions& options, model::Pool pool, Reporter& re
 ChosenEngine choose(const EmbedOptions& options, const data::Listing& listing, const Network& network,
                     const finetune::Views& views, const c10::Device& device, Reporter& reporter) {
   const std::vector<int64_t> items = one_item_each(listing, views);
-  engine::EngineOptions wanted{network.backbone.preprocessing,
-                               batch_of(options, listing, network, static_cast<int64_t>(items.size()), reporter),
-                               device};
+  engine::EngineOptions wanted{
+      network.backbone.preprocessing,
+      batch_of(options, listing, network, static_cast<int64_t>(items.size()), device, reporter), device};
   ChosenEngine chosen;
   const io::Json named = {{"sha256", network.backbone.sha256}, {"taps", network.taps}};
   finetune::PrecisionTrial trial{network.body, listing, items, wanted, options.compute.loader_threads, views};

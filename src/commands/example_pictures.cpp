@@ -137,6 +137,54 @@ Figure drawn_figure(Shape shape, double radius, double width, double height, Ran
   return figure;
 }
 
+/// A colour with a faint pattern, whatever the class, and light that falls off to a side.
+struct Ground {
+  Colour colour{};
+  Filling pattern = Filling::kDots;
+  double cosine = 1, sine = 0;  // of the pattern's turn, over its period
+  double contrast = 0, light_x = 0, light_y = 0;
+
+  Colour at(double x, double y) const {
+    Colour patterned = colour;
+    for (double& channel : patterned) channel += contrast * mark(pattern, cosine * x + sine * y, cosine * y - sine * x);
+    return patterned;
+  }
+};
+
+Ground drawn_ground(double width, double height, double side, RandomStream& stream) {
+  Ground ground;
+  for (double& channel : ground.colour) channel = stream.uniform(40, 215);
+  ground.pattern = stream.below(2) == 1 ? Filling::kDots : Filling::kStripes;
+  const double turn = stream.uniform(0, kTurn), period = side * stream.uniform(0.05, 0.12);
+  ground.cosine = std::cos(turn) / period;
+  ground.sine = std::sin(turn) / period;
+  ground.contrast = stream.uniform(8, 20) * (stream.below(2) == 1 ? 1 : -1);
+  ground.light_x = stream.uniform(-40, 40) / width;
+  ground.light_y = stream.uniform(-40, 40) / height;
+  return ground;
+}
+
+/// Some plain shapes of any kind, then the one that the class is of, where a centre crop leaves it.
+std::vector<Figure> drawn_figures(size_t label, const Ground& ground, double width, double height, double side,
+                                  RandomStream& stream) {
+  std::vector<Figure> figures;
+  for (uint64_t i = 2 + stream.below(3); i > 0; --i) {
+    Figure plain = drawn_figure(static_cast<Shape>(stream.below(kShapes)), side * stream.uniform(0.03, 0.06), width,
+                                height, stream);
+    plain.base = plain.marks = apart_from(ground.colour, stream);
+    figures.push_back(plain);
+  }
+  Figure figure =
+      drawn_figure(static_cast<Shape>(label % kShapes), side * stream.uniform(0.28, 0.42), width, height, stream);
+  figure.x = width / 2 + side * stream.uniform(-0.15, 0.15);
+  figure.y = height / 2 + side * stream.uniform(-0.15, 0.15);
+  figure.filling = label < kShapes ? Filling::kDots : Filling::kStripes;
+  figure.base = apart_from(ground.colour, stream);
+  figure.marks = apart_from(figure.base, stream);
+  figures.push_back(figure);
+  return figures;
+}
+
 /// Class `label` is shape label % 4 with filling label / 4.
 image::Picture draw_shape(size_t label, uint64_t seed, uint64_t number, int64_t short_side) {
   RandomStream stream(seed, {0x736861706573 /* "shapes" */, label, number});
@@ -145,43 +193,16 @@ image::Picture draw_shape(size_t label, uint64_t seed, uint64_t number, int64_t 
   picture.height_px = static_cast<int>(short_side);
   if (stream.below(2) == 1) std::swap(picture.width_px, picture.height_px);
   const double width = picture.width_px, height = picture.height_px, side = static_cast<double>(short_side);
-
-  Colour ground{};
-  for (double& channel : ground) channel = stream.uniform(40, 215);
-  const Filling pattern = stream.below(2) == 1 ? Filling::kDots : Filling::kStripes;  // whatever the class
-  const double pattern_turn = stream.uniform(0, kTurn), pattern_period = side * stream.uniform(0.05, 0.12);
-  const double pattern_contrast = stream.uniform(8, 20) * (stream.below(2) == 1 ? 1 : -1);
-  const double light_x = stream.uniform(-40, 40) / width, light_y = stream.uniform(-40, 40) / height;
-
-  std::vector<Figure> figures;
-  for (uint64_t i = 2 + stream.below(3); i > 0; --i) {  // plain ones, of any shape
-    Figure plain = drawn_figure(static_cast<Shape>(stream.below(kShapes)), side * stream.uniform(0.03, 0.06), width,
-                                height, stream);
-    plain.base = plain.marks = apart_from(ground, stream);
-    figures.push_back(plain);
-  }
-  Figure figure =
-      drawn_figure(static_cast<Shape>(label % kShapes), side * stream.uniform(0.28, 0.42), width, height, stream);
-  // Where a centre crop leaves it.
-  figure.x = width / 2 + side * stream.uniform(-0.15, 0.15);
-  figure.y = height / 2 + side * stream.uniform(-0.15, 0.15);
-  figure.filling = label < kShapes ? Filling::kDots : Filling::kStripes;
-  figure.base = apart_from(ground, stream);
-  figure.marks = apart_from(figure.base, stream);
-  figures.push_back(figure);
-
-  const double cosine = std::cos(pattern_turn) / pattern_period, sine = std::sin(pattern_turn) / pattern_period;
+  const Ground ground = drawn_ground(width, height, side, stream);
+  const std::vector<Figure> figures = drawn_figures(label, ground, width, height, side, stream);
   picture.pixels.reserve(static_cast<size_t>(picture.width_px) * static_cast<size_t>(picture.height_px) * 3);
   for (int y = 0; y < picture.height_px; ++y) {
     for (int x = 0; x < picture.width_px; ++x) {
-      Colour colour = ground;
-      const double patterned = pattern_contrast * mark(pattern, cosine * x + sine * y, cosine * y - sine * x);
-      const double light = light_x * (x - width / 2) + light_y * (y - height / 2);
-      for (double& channel : colour) channel += patterned;
-      for (const Figure& one : figures) one.lay(x, y, colour);
-      const double noise = 9 * stream.normal();
+      Colour colour = ground.at(x, y);
+      for (const Figure& figure : figures) figure.lay(x, y, colour);
+      const double light = ground.light_x * (x - width / 2) + ground.light_y * (y - height / 2) + 9 * stream.normal();
       for (const double channel : colour)
-        picture.pixels.push_back(static_cast<uint8_t>(std::min(255.0, std::max(0.0, channel + light + noise))));
+        picture.pixels.push_back(static_cast<uint8_t>(std::min(255.0, std::max(0.0, channel + light))));
     }
   }
   return picture;

@@ -25,11 +25,14 @@ template <class Visitor>
 void describe(Visitor& v, ExportOptions& o) {
   v.field("model", o.model, "the model.pt whose backbone is wanted").value("FILE").required();
   v.field("out", o.out, "TorchScript file to write; must not exist").value("FILE").required();
-  v.field("half", o.half, "weights as float16, in half the bytes; engraft computes with them in float32");
+  v.field(
+      "half", o.half,
+      "weights as float16, in half the bytes; engraft computes with them in float32, in Python call .float() on what "
+      "torch.jit.load gives");
   v.field("size", o.size, "side of the picture that it is to be used at; default: the model's")
       .value("PX")
       .at_least(8)
-      .at_most(8192);
+      .at_most(2048);
   v.field("crop_ratio", o.crop_ratio, "likewise: the short side becomes size / ratio before the centre crop")
       .above(0)
       .at_most(1);

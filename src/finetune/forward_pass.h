@@ -54,8 +54,8 @@ std::vector<BadPicture> check_pictures(const data::Listing& listing, const std::
 
 /// How many pictures go through a network at a time: `wanted`, but not more than `listing` has, whatever their split,
 /// where that is more than a default batch. All but embed, which asks for less where it is given little, run the same
-/// data in the same shape, and small sets in that of large ones. Throws UsageError where the pictures of one batch alone, three times as bytes and once as
-/// float32, would fill this machine's memory.
+/// data in the same shape, and small sets in that of large ones. Throws UsageError where the pictures of one batch
+/// alone, three times as bytes and once as float32, would fill this machine's memory.
 int64_t batch_shape(int64_t wanted, const data::Listing& listing, const image::Preprocessing& preprocessing);
 
 /// Pictures that were readable when a run began are expected to stay so: throws DataError naming the first of `bad`.

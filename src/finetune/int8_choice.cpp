@@ -13,6 +13,7 @@
 #include "data/digest.h"
 #include "finetune/calibrate.h"
 #include "finetune/forward_pass.h"
+#include "finetune/int8_decisions.h"
 #include "finetune/int8_probe.h"
 #include "model/preprocessing_source.h"
 #include "store/remembered.h"
@@ -24,7 +25,7 @@ namespace {
 
 /// Counts up where calibrating, judging or the places that are rounded (engine/quantisation.cpp) change, so that
 /// nothing older is taken for it.
-constexpr int kMethod = 1;
+constexpr int kMethod = 2;
 
 /// Two engines of one network by turns on the same pictures: the outputs of the first, then those of the second. They
 /// never run at once, which would slow both.
@@ -60,6 +61,7 @@ int64_t label_of(const PrecisionTrial& trial, int64_t item) {
 
 /// What is wrong with int8 by what was found of one output of so many numbers a picture; empty where nothing is.
 std::string objection(const Int8Verdict& verdict, int64_t numbers) {
+  if (verdict.decisions) return objection(*verdict.decisions);
   const bool is_told = verdict.probe && is_above_chance(*verdict.probe);
   if (is_told && verdict.mean_cosine >= kLeastProbedCosine && std::isfinite(verdict.least_cosine)) {
     const Int8Verdict::Probe& probe = *verdict.probe;
@@ -78,9 +80,9 @@ std::string objection(const Int8Verdict& verdict, int64_t numbers) {
 /// not.
 std::pair<Int8Verdict, std::string> judge_int8(const PrecisionTrial& trial, const std::vector<int64_t>& items,
                                                engine::Engine& f32, engine::Engine& int8, Reporter& reporter) {
-  const bool is_probed = trial.listing.classes.size() > 1 && std::any_of(items.begin(), items.end(), [&](int64_t item) {
-                           return label_of(trial, item) >= 0;
-                         });
+  const bool is_probed =
+      !trial.decides && trial.listing.classes.size() > 1 &&
+      std::any_of(items.begin(), items.end(), [&](int64_t item) { return label_of(trial, item) >= 0; });
   PairEngine pair(f32, int8);
   std::vector<Compared> compared;
   std::vector<int64_t> labels;
@@ -93,7 +95,7 @@ std::pair<Int8Verdict, std::string> judge_int8(const PrecisionTrial& trial, cons
       const at::Tensor row = model::pooled(a, trial.pool);
       compared[i].numbers = row.numel() / row.size(0);
       compared[i].cosines.push_back(row_cosines(row, model::pooled(b, trial.pool)));
-      if (!is_probed) continue;
+      if (!is_probed && !trial.decides) continue;
       compared[i].f32.push_back(probe_rows(a));
       compared[i].int8.push_back(probe_rows(b));
     }
@@ -114,7 +116,10 @@ std::pair<Int8Verdict, std::string> judge_int8(const PrecisionTrial& trial, cons
     verdict.least_cosine = cosines.min().item<double>();
     if (is_probed && std::isfinite(verdict.mean_cosine))
       verdict.probe = probe_both(at::cat(output.f32), at::cat(output.int8), labels);
+    if (trial.decides)
+      verdict.decisions = decide_both(at::cat(output.f32), at::cat(output.int8), labels, *trial.decides, trial.scale);
     if (refusal.empty()) refusal = objection(verdict, output.numbers);
+    if (verdict.decisions) worst.decisions = verdict.decisions;  // of a model's one output
     worst.mean_cosine = lesser(worst.mean_cosine, verdict.mean_cosine);
     worst.least_cosine = lesser(worst.least_cosine, verdict.least_cosine);
     if (verdict.probe && (!worst.probe || rank(*verdict.probe) > rank(*worst.probe))) worst.probe = verdict.probe;
@@ -164,6 +169,7 @@ io::Json key_of(const PrecisionTrial& trial) {
                   {"platform", tensor::platform_text()},
                   {"unit", tensor::int8_unit()},
                   {"pictures", data::data_digest(used)}};
+  if (trial.decides) key["decides"] = to_text(*trial.decides);
   if (trial.views.is_random()) {
     key["views"] = {{"augmentation", image::to_text(trial.views.augmentation)},
                     {"seed", trial.views.seed},
@@ -187,6 +193,11 @@ Int8Verdict verdict_from_json(const io::Json& json) {
     const io::Json& probe = json["probe"];
     verdict.probe = {count(probe, "pictures"),  count(probe, "f32_right"),  count(probe, "int8_right"),
                      count(probe, "f32_alone"), count(probe, "int8_alone"), count(probe, "most_frequent")};
+  }
+  if (json.contains("decisions")) {
+    const io::Json& found = json["decisions"];
+    verdict.decisions = {count(found, "pictures"), count(found, "differing"), count(found, "labelled"),
+                         count(found, "f32_right"), count(found, "int8_right")};
   }
   return verdict;
 }
@@ -224,6 +235,14 @@ io::Json to_json(const Int8Verdict& verdict) {
     json["probe"] = {{"pictures", probe.pictures},     {"f32_right", probe.f32_right},
                      {"int8_right", probe.int8_right}, {"f32_alone", probe.f32_alone},
                      {"int8_alone", probe.int8_alone}, {"most_frequent", probe.most_frequent}};
+  }
+  if (verdict.decisions) {
+    const Int8Verdict::Decisions& decisions = *verdict.decisions;
+    json["decisions"] = {{"pictures", decisions.pictures},
+                         {"differing", decisions.differing},
+                         {"labelled", decisions.labelled},
+                         {"f32_right", decisions.f32_right},
+                         {"int8_right", decisions.int8_right}};
   }
   return json;
 }
@@ -263,6 +282,7 @@ std::string verdict_text(const Int8Verdict& verdict) {
   if (verdict.probe)
     out += text::cat("; a probe tells ", verdict.probe->int8_right, " of ", verdict.probe->pictures, ", on f32 ",
                      verdict.probe->f32_right);
+  if (verdict.decisions) out += "; " + decisions_text(*verdict.decisions);
   return out;
 }
 

@@ -18,6 +18,8 @@ JudgingEngine make_judging_engine(const model::Artifact& model, const data::List
                                   engine::EngineOptions options, Reporter& reporter) {
   require_int8_engine(compute);
   PrecisionTrial trial{model.module, listing, rows, options, compute.loader_threads};
+  trial.decides = model.target;
+  trial.scale = model.scale;
   io::Json named;
   if (compute.precision == "bf16" || compute.precision == "int8") {  // what is tried is remembered
     named = {{"sha256", io::sha256_of_file(model.path)}, {"taps", io::Json::array()}};

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/report.h"
+#include "base/target.h"
 #include "data/listing.h"
 #include "engine/engine.h"
 #include "finetune/views.h"
@@ -54,6 +55,12 @@ struct Int8Verdict {
     int64_t pictures = 0, f32_right = 0, int8_right = 0, f32_alone = 0, int8_alone = 0, most_frequent = 0;
   };
   std::optional<Probe> probe;
+  /// Of a model.pt: on how many of the judged pictures the precisions decide differently, and how many of those with a
+  /// label they get right.
+  struct Decisions {
+    int64_t pictures = 0, differing = 0, labelled = 0, f32_right = 0, int8_right = 0;
+  };
+  std::optional<Decisions> decisions;
 };
 
 /// What a run computes in, and why.
@@ -81,6 +88,9 @@ struct PrecisionTrial {
   const engine::EngineOptions& options;
   int64_t loader_threads = 0;
   Views views = {};
+  /// Of a model.pt, which int8 is judged by the decisions of; `scale` of regression.
+  std::optional<Target> decides = {};
+  TargetScale scale = {};
   /// How an output becomes a row of what is kept.
   model::Pool pool = model::Pool::kAverage;
   /// What network it is, for what is remembered of it: {"sha256": …, "taps": […]}; nothing is where there is none.

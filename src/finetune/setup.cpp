@@ -146,6 +146,9 @@ void choose_engine_of(Setup& setup, const KnownAs& known, Reporter& reporter) {
   setup.engine_options = engine->options();
 }
 
+constexpr const char* kStagesHaveNoInt8 =
+    "int8 is for a head on features; what stages unfreeze blocks on is computed otherwise";
+
 /// int8 is for features alone: what stages learn on top of is computed as they compute, and in the same pass.
 std::string precision_wanted(const Setup& setup, Reporter& reporter) {
   const std::string& wanted = setup.options.compute.precision;
@@ -153,19 +156,31 @@ std::string precision_wanted(const Setup& setup, Reporter& reporter) {
     return stage.epochs == 0 || stage.is_on_features();
   });
   if (wanted != "int8" || is_head_alone) return wanted;
-  reporter.warn("precision: int8 is for a head on features; what stages unfreeze blocks on is computed otherwise");
+  reporter.warn(text::cat("precision: ", kStagesHaveNoInt8));
   return "auto";
+}
+
+/// A view of each training picture, of one after another each of them; without augmentation the pictures.
+std::vector<int64_t> seen_once(const Setup& setup) {
+  if (!setup.views.is_random()) return setup.train_rows;
+  std::vector<int64_t> items;
+  for (const int64_t row : setup.train_rows) items.push_back(setup.views.item(row, row % setup.views.count));
+  return items;
 }
 
 /// Precision and engine of what is frozen.
 void choose_arithmetic(Setup& setup, Reporter& reporter) {
   const io::Json named = {{"sha256", setup.backbone.sha256}, {"taps", {setup.tap}}};
-  PrecisionTrial trial{setup.body, setup.listing, setup.train_rows, setup.engine_options,
-                       setup.options.compute.loader_threads};
+  const std::string wanted = precision_wanted(setup, reporter);
+  const bool is_int8 = wanted == "int8";  // rounds by what it was calibrated on: what is seen in training
+  const std::vector<int64_t> items = is_int8 ? seen_once(setup) : setup.train_rows;
+  PrecisionTrial trial{setup.body, setup.listing, items, setup.engine_options, setup.options.compute.loader_threads};
+  if (is_int8) trial.views = setup.views;
   if (!setup.backbone.is_new) trial.network = &named;
   trial.pool = setup.pool;
   trial.cache_dir = setup.options.cache.cache_dir;
-  setup.precision = choose_precision(precision_wanted(setup, reporter), trial, reporter);
+  setup.precision = choose_precision(wanted, trial, reporter);
+  if (wanted != setup.options.compute.precision) setup.precision.int8_refusal = kStagesHaveNoInt8;
   setup.engine_options.precision = setup.precision.precision;
   setup.engine_options.calibration = setup.precision.calibration;
   choose_engine_of(setup, {trial.network, trial.cache_dir}, reporter);
@@ -252,9 +267,8 @@ Setup set_up(const TrainOptions& given, Reporter& reporter) {
                                  "with it, or another optimizer"));
     }
   }
-  setup.teacher = load_teacher(options.teaching, setup);
-  if (setup.teacher) check_stages(*setup.teacher, setup.stages);
   choose_arithmetic(setup, reporter);
+  setup.teacher = load_teacher(setup, reporter);
   return setup;
 }
 
@@ -275,11 +289,7 @@ io::Json resolved_json(const Setup& setup) {
                        {"device", setup.device.str()},
                        {"precision", tensor::to_text(setup.precision.precision)},
                        {"engine", setup.engine.name}};
-  if (setup.teacher) {
-    resolved["teacher_sha256"] = setup.teacher->sha256;
-    resolved["teacher_tap"] = setup.teacher->tap;
-    resolved["teacher_preprocessing"] = model::to_json(setup.teacher->preprocessing);
-  }
+  if (setup.teacher) resolved["teacher"] = to_json(*setup.teacher);
   resolved["stages"] = io::Json::array();
   for (const StagePlan& stage : setup.stages) resolved["stages"].push_back(to_json(stage));
   return resolved;

@@ -12,7 +12,7 @@ namespace engraft::finetune {
 
 namespace {
 
-constexpr const char* kBackbonePrefix = "backbone.";
+constexpr const char *kBackbonePrefix = "backbone.", *kTeacherPrefix = "teacher.";  // as TopTrainee names them
 constexpr double kMostlyStill = 0.5;
 constexpr double kMostWeight = 1e6;
 
@@ -86,6 +86,7 @@ std::vector<double> weights_of(const Setup& setup, const std::string& text) {
 
 /// The block that a trainee's parameter belongs to.
 std::string block_of(const std::string& parameter, const StagePlan& stage) {
+  if (text::starts_with(parameter, kTeacherPrefix)) return "teacher";
   if (!text::starts_with(parameter, kBackbonePrefix)) return "head";
   const std::string name = parameter.substr(std::string(kBackbonePrefix).size());
   for (const std::string& block : stage.freeze.learning) {

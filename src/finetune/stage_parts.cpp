@@ -45,8 +45,11 @@ void add_picture_sources(const Setup& setup, const StagePlan& stage, const std::
       std::make_unique<PictureSource>(setup.listing, SourceRows{setup.train_rows, setup.views}, *parts.engine, options);
 }
 
-void add_lessons(const Setup& setup, StageParts& parts) {
-  if (setup.teacher) parts.train = std::make_unique<TaughtSource>(std::move(parts.train), setup.teacher->lessons);
+/// Whether they are in memory or not decides where a head learns, and must not decide what it hears.
+bool add_lessons(const Setup& setup, const StagePlan& stage, StageParts& parts) {
+  if (!setup.teacher || !is_taught(*setup.teacher, stage)) return false;
+  parts.train = std::make_unique<TaughtSource>(std::move(parts.train), setup.teacher->lessons);
+  return true;
 }
 
 }  // namespace
@@ -54,7 +57,7 @@ void add_lessons(const Setup& setup, StageParts& parts) {
 StageParts head_parts(Setup& setup, const store::ActivationRows& features) {
   StageParts parts;
   std::tie(parts.train, parts.val) = rows_sources(setup, features);
-  if (setup.teacher && setup.teacher->loss.are_logits) add_lessons(setup, parts);
+  add_lessons(setup, setup.stages.front(), parts);
   parts.trainee = std::make_unique<HeadTrainee>(setup.head);
   parts.seen_in_train_mode = [] { return std::vector<std::string>(); };
   return parts;
@@ -79,13 +82,13 @@ StageParts top_parts(Setup& setup, const StagePlan& stage, const std::optional<s
   } else {
     add_picture_sources(setup, stage, trunk_method, parts);
   }
-  add_lessons(setup, parts);
+  const bool is_taught = add_lessons(setup, stage, parts);
   engine::prepare_module(setup.body, setup.device);
   auto trainee = std::make_unique<TopTrainee>(setup.body, top_method, stage.freeze, setup.pool, setup.head,
                                               block_scales(setup, stage));
   const tensor::Precision precision = setup.engine_options.precision;  // int8: the head alone learns
   trainee->compute_in(precision == tensor::Precision::kInt8 ? tensor::Precision::kFloat32 : precision);
-  if (setup.teacher && setup.teacher->projection) trainee->imitate_by(*setup.teacher->projection);
+  if (is_taught && setup.teacher->projection) trainee->imitate_by(*setup.teacher->projection);
   trainee->set_training(false);
   parts.seen_in_train_mode = [top = trainee.get()] { return top->frozen_seen_in_train_mode(); };
   parts.trainee = std::move(trainee);

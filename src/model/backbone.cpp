@@ -49,7 +49,7 @@ Script imported(const std::string& path, Source& source, std::shared_ptr<torch::
   try {
     if (!unit) unit = std::make_shared<torch::jit::CompilationUnit>();
     Script script{torch::jit::import_ir_module(unit, source, c10::Device(c10::kCPU), extra), extra["engraft.json"], {}};
-    widen_halves(script.module);
+    widen_stored_halves(script.module, script.archive_json);
     script.traced = graph::traced_norms(script.module);
     graph::rewire_traced_norms(script.module);
     script.module.eval();
@@ -91,6 +91,10 @@ std::string last_map(const Backbone& backbone) {
 }
 
 }  // namespace
+
+Script script_of_bytes(const std::string& name, const std::string& bytes) {
+  return imported_bytes(name, bytes, nullptr);
+}
 
 Script load_script(const std::string& path, bool trust, std::shared_ptr<torch::jit::CompilationUnit> unit,
                    uint64_t seed) {

@@ -61,6 +61,9 @@ struct Script {
 Script load_script(const std::string& path, bool trust, std::shared_ptr<torch::jit::CompilationUnit> unit = nullptr,
                    uint64_t seed = 42);
 
+/// The archive `bytes`, which the program itself made and calls `name`: not audited. Throws ModelError.
+Script script_of_bytes(const std::string& name, const std::string& bytes);
+
 /// SHA-256 of what load_script() would load: of the file, or of the bytes of the network from scratch.
 std::string backbone_sha256(const std::string& path, uint64_t seed = 42);
 

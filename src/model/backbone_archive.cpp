@@ -17,6 +17,8 @@ namespace engraft::model {
 
 namespace {
 
+constexpr const char *kStoredAs = "weights_stored_as", *kFloat16 = "float16";
+
 std::vector<tensor::NamedTensor> tensors_of(const torch::jit::Module& module) {
   std::vector<tensor::NamedTensor> all;
   for (const auto& item : module.named_parameters(true)) all.push_back({item.name, item.value});
@@ -70,21 +72,26 @@ std::string backbone_archive(const torch::jit::Module& backbone, const BackboneR
     const c10::NoGradGuard no_grad;
     if (record.has_half_weights) halve_weights(copy);
   }
-  const io::Json about = {{"format", "engraft-backbone"},
-                          {"version", 1},
-                          {"name", record.name},
-                          {"source", record.source},
-                          {"licence", record.licence},
-                          {"weights_sha256", weights_sha256(copy)},
-                          {"preprocessing", to_json(record.preprocessing)}};
+  io::Json about = {{"format", "engraft-backbone"},
+                    {"version", 1},
+                    {"name", record.name},
+                    {"source", record.source},
+                    {"architecture", record.architecture},
+                    {"blocks", record.blocks},
+                    {"licence", record.licence},
+                    {"weights_sha256", weights_sha256(copy)},
+                    {"preprocessing", to_json(record.preprocessing)}};
+  if (record.has_half_weights) about[kStoredAs] = kFloat16;
   return graph::archive_bytes(copy, {{"engraft.json", about.dump(1, ' ', false, io::Json::error_handler_t::replace)}});
 }
 
-void widen_halves(const torch::jit::Module& module) {
+void widen_stored_halves(const torch::jit::Module& module, const std::string& archive_json) {
+  const io::Json about = io::Json::parse(archive_json, nullptr, /*allow_exceptions=*/false);
+  if (!about.is_object() || !about.contains(kStoredAs) || about[kStoredAs] != kFloat16) return;
   const c10::NoGradGuard no_grad;
-  for (tensor::NamedTensor& item : tensors_of(module)) {
-    const at::ScalarType type = item.value.scalar_type();
-    if (type == at::kHalf || type == at::kBFloat16) item.value.set_data(item.value.detach().to(at::kFloat));
+  for (const auto& item : module.named_parameters(true)) {
+    at::Tensor weight = item.value;
+    if (weight.scalar_type() == at::kHalf) weight.set_data(weight.detach().to(at::kFloat));
   }
 }
 

@@ -3,6 +3,7 @@
 #include <torch/csrc/jit/api/module.h>
 
 #include <string>
+#include <vector>
 
 #include "image/preprocessing.h"
 
@@ -13,6 +14,10 @@ struct BackboneRecord {
   std::string name;
   std::string source;
   std::string licence;
+  /// What the network is.
+  std::string architecture;
+  /// As Anatomy names them.
+  std::vector<std::string> blocks;
   image::Preprocessing preprocessing;
   /// Weights of two dimensions and more as float16: half the bytes. Norms and biases stay float32.
   bool has_half_weights = false;
@@ -22,9 +27,10 @@ struct BackboneRecord {
 /// same bytes for the same weights. Throws ModelError for what cannot be saved, or a weight beyond float16.
 std::string backbone_archive(const torch::jit::Module& backbone, const BackboneRecord& record);
 
-/// Makes the module's half-precision parameters and buffers float32, in place; every load of the program does, since
-/// CPUs compute in no halves. Other programs: torch.jit.load(path).float().
-void widen_halves(const torch::jit::Module& module);
+/// Makes the module's float16 parameters float32, in place, where `archive_json` (engraft.json) says that
+/// backbone_archive() stored them so; a network that means to compute in halves is left alone. Other programs:
+/// torch.jit.load(path).float().
+void widen_stored_halves(const torch::jit::Module& module, const std::string& archive_json);
 
 /// SHA-256 over all parameters and buffers, as models/README.md defines weights_sha256, in lower-case hex.
 std::string weights_sha256(const torch::jit::Module& module);

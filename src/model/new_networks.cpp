@@ -89,8 +89,7 @@ struct InceptionWidths {
   int64_t out() const { return one + three + wide + pool; }
 };
 
-/// The pool branch pools what its convolution has made few channels of: all before the ReLU is linear, so that the
-/// order changes no more than the border, and the time to a sixth.
+/// The pool branch pools behind its convolution and norm, where there are few channels, and before the ReLU.
 Module inception(NetworkBuilder& builder, int64_t in, const InceptionWidths& w) {
   const std::string wide = w.is_seven ? "seven" : "five";
   const int64_t height = w.is_seven ? 7 : 3, width = height;

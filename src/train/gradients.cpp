@@ -52,7 +52,7 @@ void seed_step(const StepKey& key) {
       mix(mix(key.seed, kStepKey + static_cast<uint64_t>(key.stage)), static_cast<uint64_t>(key.step)));
 }
 
-BatchOutcome add_gradient(Trainee& trainee, const TrainBatch& batch, const LossOptions& options, double share) {
+BatchLoss loss_of(Trainee& trainee, const TrainBatch& batch, const LossOptions& options) {
   const at::Tensor features = trainee.features(batch.inputs);
   const at::Tensor logits = trainee.outputs(features);  // [B, outputs]
   at::Tensor loss = loss_of(logits, batch, options);
@@ -60,6 +60,11 @@ BatchOutcome add_gradient(Trainee& trainee, const TrainBatch& batch, const LossO
     const at::Tensor given = options.teacher.are_logits ? logits : trainee.imitation(features);
     loss = loss + options.teacher.weight * teacher_loss(given, batch.lessons, options.teacher);
   }
+  return {loss, logits};
+}
+
+BatchOutcome add_gradient(Trainee& trainee, const TrainBatch& batch, const LossOptions& options, double share) {
+  const auto [loss, logits] = loss_of(trainee, batch, options);
   const double value = loss.item<double>();
   if (std::isfinite(value)) (share == 1 ? loss : loss * share).backward();
   return {value, count_right(logits.detach(), batch, options.target), batch.labels.size(0)};

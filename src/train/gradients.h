@@ -33,6 +33,14 @@ struct StepKey {
 /// Seeds LibTorch's generators for one batch.
 void seed_step(const StepKey& key);
 
+struct BatchLoss {
+  at::Tensor loss;    // scalar
+  at::Tensor logits;  // [B, outputs]
+};
+
+/// The loss that a batch is trained by: of its labels, and where it has lessons a teacher's share.
+BatchLoss loss_of(Trainee& trainee, const TrainBatch& batch, const LossOptions& options);
+
 struct BatchOutcome {
   double loss = 0;
   int64_t right = 0;
@@ -54,7 +62,7 @@ struct BatchSums {
   }
 };
 
-/// Loss of a batch, a teacher's share in it; its gradient times `share` is added to the parameters' where the loss is
+/// loss_of() a batch; its gradient times `share` is added to the parameters' where the loss is
 /// finite, and not where it is not.
 BatchOutcome add_gradient(Trainee& trainee, const TrainBatch& batch, const LossOptions& options, double share);
 

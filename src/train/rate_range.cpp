@@ -174,9 +174,8 @@ class RangeTest {
     const int64_t batches = std::min(range_.steps, batches_.in_a_round());
     double sum = 0;
     for (int64_t i = 0; i < batches; ++i) {
-      excess_.push_back(loss_of_next([&](const TrainBatch& batch) {
-        return train::loss_of(trainee_.forward(batch.inputs), batch, loss_).item<double>();
-      }));
+      excess_.push_back(loss_of_next(
+          [&](const TrainBatch& batch) { return train::loss_of(trainee_, batch, loss_).loss.item<double>(); }));
       check_finite("the loss", excess_.back(), {options_.stage, /*epoch=*/1, i + 1});
       sum += excess_.back();
     }

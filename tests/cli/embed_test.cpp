@@ -127,15 +127,18 @@ TEST_CASE("a store that begins with a few pictures runs in small batches for goo
   const std::string folder = example().path();
   const std::string first = pictures_in(folder + "/ex/pictures").front();
   test::put_file(folder + "/one.txt", first + "\n");
-  const auto embed_list = [&](const std::string& list) {
-    must(engraft_in(folder, kEmbed + "--data - --out few --append <" + list));
-    return io::read_json(folder + "/few/store.json");
+  const auto embed_list = [&](const std::string& list, const std::string& more) {
+    must(engraft_in(folder, kEmbed + "--data - " + more + " <" + list));
+    const std::string out = more.substr(more.rfind(' ') + 1);
+    return io::read_json(folder + "/" + out + "/store.json");
   };
-  CHECK(embed_list("one.txt")["computed"]["batch"] == 4);
+  CHECK(embed_list("one.txt", "--out few")["computed"]["batch"] == 4);
+  CHECK(embed_list("one.txt", "--batch 7 --out seven")["computed"]["batch"] == 7);
+  CHECK(embed_list("one.txt", "--append --out growing")["computed"]["batch"] == 32);  // more is to come
   std::string all;
   for (const std::string& path : pictures_in(folder + "/ex/pictures")) all += path + "\n";
   test::put_file(folder + "/all.txt", all);
-  const io::Json grown = embed_list("all.txt");
+  const io::Json grown = embed_list("all.txt", "--append --out few");
   CHECK(grown["computed"]["batch"] == 4);
   CHECK(grown["rows"] == 72);
 }

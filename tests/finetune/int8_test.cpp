@@ -10,6 +10,7 @@
 #include "finetune/bench.h"
 #include "finetune/calibrate.h"
 #include "finetune/int8_choice.h"
+#include "finetune/int8_decisions.h"
 #include "finetune/int8_probe.h"
 #include "graph/surgery.h"
 
@@ -245,6 +246,30 @@ TEST_CASE("int8 says why it cannot be: nothing to judge by, one number a picture
   Recorder heard;
   CHECK(single.choose(heard).precision != Precision::kInt8);
   CHECK_THAT(heard.told, Catch::Contains("one number, of which a cosine says nothing"));
+}
+
+TEST_CASE("a model is judged by what it decides in either precision", "[unit]") {
+  const auto of = [](const std::vector<float>& values, int64_t width) { return at::tensor(values).view({-1, width}); };
+  const auto counts = [](const Int8Verdict::Decisions& d) {
+    return std::vector<int64_t>{d.pictures, d.differing, d.labelled, d.f32_right, d.int8_right};
+  };
+  using Counts = std::vector<int64_t>;
+  const at::Tensor a = of({1, 0, 0, 1, 2, 1}, 2), b = of({0, 1, 0, 1, 2, 1.9F}, 2);
+  CHECK(counts(finetune::decide_both(a, b, {0, 1, -1}, Target::kSoftmax, {})) == Counts{3, 1, 2, 2, 1});
+  CHECK(counts(finetune::decide_both(of({-1, 1}, 1), of({1, 1}, 1), {0, 1}, Target::kSigmoid, {})) ==
+        Counts{2, 1, 2, 2, 1});
+  CHECK(counts(finetune::decide_both(of({1, -1, 1, 1}, 2), of({1, -2, 1, -1}, 2), {0, 0}, Target::kMultiLabel, {})) ==
+        Counts{2, 1, 0, 0, 0});
+  CHECK(counts(finetune::decide_both(of({100, 200}, 1), of({101, 203}, 1), {}, Target::kRegression, {150, 100})) ==
+        Counts{2, 1, 0, 0, 0});
+  CHECK(finetune::objection({500, 5, 500, 400, 399}).empty());
+  CHECK(
+      finetune::objection({500, 6, 500, 400, 400}) ==
+      "it decides 6 of 500 otherwise than f32; right are 400 of 500, in f32 400; at most 5 may differ, and 1 fewer be "
+      "right");
+  CHECK_FALSE(finetune::objection({500, 2, 500, 400, 398}).empty());
+  CHECK(finetune::objection({20, 1, 0, 0, 0}).empty());
+  CHECK_FALSE(finetune::objection({20, 2, 0, 0, 0}).empty());
 }
 
 TEST_CASE("int8 without a name for the network is tried each time, and what judges a model falls back to float32",

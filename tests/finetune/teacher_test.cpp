@@ -8,8 +8,9 @@
 
 #include "base/errors.h"
 #include "finetune/bench.h"
+#include "finetune/setup.h"
 #include "finetune/sources.h"
-#include "model/artifact.h"
+#include "io/toml.h"
 
 using namespace engraft;
 using test::Bench;
@@ -104,8 +105,8 @@ TEST_CASE("a backbone teaches by its embedding, to the same bytes whatever was c
   finetune::run_training(bench.options, bench.folder / "whole", record, recorder);
   CHECK_THAT(recorder.told, Catch::Contains("teacher: ") && Catch::Contains("numbers a picture at 48 px"));
   const std::string model = bench.bytes("whole", "model.pt");
-  const std::string run = bench.bytes("whole", "run.toml");
-  CHECK(run.find("teacher_sha256") != std::string::npos);
+  const io::Json resolved = io::read_toml(bench.folder / "whole/run.toml")["resolved"]["teacher"];
+  for (const char* key : {"sha256", "tap", "preprocessing", "precision", "engine"}) CHECK(resolved.contains(key));
 
   bench.options.cache.cache = "off";
   bench.train("uncached");
@@ -116,6 +117,12 @@ TEST_CASE("a backbone teaches by its embedding, to the same bytes whatever was c
   Breaker breaker;
   CHECK_THROWS_WITH(finetune::run_training(bench.options, bench.folder / "cut", record, breaker), "cut off");
   bench.options.resume = true;
+  const std::string engine = bench.options.compute.engine;
+  bench.options.compute.engine = engine == "torch" ? "openvino" : "torch";  // rounds otherwise
+  Recorder refused;
+  CHECK_THROWS_WITH(finetune::run_training(bench.options, bench.folder / "cut", record, refused),
+                    Catch::Contains("teacher"));
+  bench.options.compute.engine = engine;
   Recorder resumed;
   finetune::run_training(bench.options, bench.folder / "cut", record, resumed);
   CHECK_THAT(resumed.told, Catch::Contains("resumed: stage 2"));
@@ -159,6 +166,17 @@ TEST_CASE("a model.pt teaches by its scores, a head alone as well", "[module]") 
   CHECK(bench.bytes("head", "model.pt") != bench.bytes("alone", "model.pt"));
 }
 
+TEST_CASE("an embedding is for stages that unfreeze something, scores are for all", "[unit]") {
+  finetune::StagePlan head, stage;
+  stage.number = 2;
+  stage.freeze.learning = {"mixed_2"};
+  finetune::Teacher teacher;
+  CHECK_FALSE(finetune::is_taught(teacher, head));
+  CHECK(finetune::is_taught(teacher, stage));
+  teacher.loss.are_logits = true;
+  CHECK(finetune::is_taught(teacher, head));
+}
+
 TEST_CASE("a teacher that cannot teach is refused before anything is computed", "[module]") {
   Taught bench;
   bench.options.teaching.teacher_tap = "mixd_1";
@@ -171,6 +189,11 @@ TEST_CASE("a teacher that cannot teach is refused before anything is computed", 
   bench.options.stage = {"unfreeze=mixed_2,epochs=1,mixup=0.2"};
   CHECK_THAT(bench.refusal(), Catch::Contains("stage 2 mixes them"));
   bench.options.stage = {"unfreeze=mixed_2,epochs=1"};
+  bench.options.teaching.teacher_temperature = 2;
+  CHECK_THAT(bench.refusal(), Catch::Contains("--teacher-temperature: only of a model.pt"));
+  bench.options.teaching.teacher.clear();
+  CHECK_THAT(bench.refusal(), Catch::Contains("there is no --teacher"));
+  bench.options.teaching = {};
   bench.options.teaching.teacher = bench.folder / "nothing.pt";
   CHECK_THAT(bench.refusal(), Catch::Contains("nothing.pt: no such file"));
 
