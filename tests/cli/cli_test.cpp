@@ -234,16 +234,17 @@ TEST_CASE("inspect reads backbones, runs and models", "[cli]") {
 TEST_CASE("drawn shapes are the same on every drawing, and raw pixels do not tell them", "[cli]") {
   const std::string folder = example().path();
   const std::string draw = "example --pictures shapes --train 12 --val 6 --quiet --json --out ";
-  const Outcome first = engraft_in(folder, draw + "one");
+  const Outcome first = engraft_in(folder, draw + "drawn-1");
   must(first);
-  must(engraft_in(folder, draw + "two"));
+  must(engraft_in(folder, draw + "drawn-2"));
   CHECK(io::parse_json(first.out, "stdout")["classes"].size() == 8);
   for (const char* name : {"dotted-star/0003.jpg", "striped-disc/0000.jpg"}) {
     const std::string picture = std::string("/pictures/val/") + name;
-    CHECK(io::read_file(folder + "/one" + picture) == io::read_file(folder + "/two" + picture));
+    CHECK(io::read_file(folder + "/drawn-1" + picture) == io::read_file(folder + "/drawn-2" + picture));
   }
-  const Outcome probe = engraft_in(
-      folder, "train --backbone one/pixels.pt --data one/pictures --pool flatten --epochs 10 --quiet --json --out raw");
+  const Outcome probe = engraft_in(folder,
+                                   "train --backbone drawn-1/pixels.pt --data drawn-1/pictures --pool flatten --epochs "
+                                   "10 --quiet --json --out drawn-raw");
   must(probe);
   CHECK(io::parse_json(probe.out, "stdout")["top1"] < 0.4);  // of 48 pictures, an eighth by chance
 }

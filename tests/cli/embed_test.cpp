@@ -133,8 +133,8 @@ TEST_CASE("a store that begins with a few pictures runs in small batches for goo
     return io::read_json(folder + "/" + out + "/store.json");
   };
   CHECK(embed_list("one.txt", "--out few")["computed"]["batch"] == 4);
-  CHECK(embed_list("one.txt", "--batch 7 --out seven")["computed"]["batch"] == 7);
-  CHECK(embed_list("one.txt", "--append --out growing")["computed"]["batch"] == 32);  // more is to come
+  CHECK(embed_list("one.txt", "--batch 7 --out sevens")["computed"]["batch"] == 7);
+  CHECK(embed_list("one.txt", "--append --out awaited")["computed"]["batch"] == 32);  // more is to come
   std::string all;
   for (const std::string& path : pictures_in(folder + "/ex/pictures")) all += path + "\n";
   test::put_file(folder + "/all.txt", all);

@@ -30,15 +30,15 @@ TEST_CASE("export gives the backbone of a model back, to embed with and to train
   const Outcome inspected = engraft_in(folder, "inspect half.pt");
   CHECK(inspected.out.find("size_px 64") != std::string::npos);
 
-  must(engraft_in(folder, "embed --backbone half.pt --data ex/pictures --out feats"));
+  must(engraft_in(folder, "embed --backbone half.pt --data ex/pictures --out own-feats"));
   must(engraft_in(folder,
-                  "train --backbone half.pt --data ex/pictures --epochs 2 --out again "
+                  "train --backbone half.pt --data ex/pictures --epochs 2 --out own-run "
                   "--stage unfreeze=last:1,epochs=1"));
   CHECK(engraft_in(folder, "export --model ex/tiny.pt --out no.pt").code == 3);
   CHECK(engraft_in(folder, "export --model unfrozen/model.pt --out nowhere/no.pt").code == 1);
-  must(
-      engraft_in(folder, "train --backbone new:cnn3 --pool flatten --data ex/pictures --epochs 1 --out cnn --size 64"));
-  const Outcome small = engraft_in(folder, "export --model cnn/model.pt --out no.pt --size 8");
+  must(engraft_in(folder,
+                  "train --backbone new:cnn3 --pool flatten --data ex/pictures --epochs 1 --out own-cnn --size 64"));
+  const Outcome small = engraft_in(folder, "export --model own-cnn/model.pt --out no.pt --size 8");
   CHECK(small.code == 3);
   CHECK(small.err.find("does not take a picture of 8 px") != std::string::npos);
   CHECK_FALSE(std::filesystem::exists(folder + "/no.pt"));
