@@ -91,7 +91,7 @@ Network load_network(const EmbedOptions& options, model::Pool pool, Reporter& re
 ChosenEngine choose(const EmbedOptions& options, const data::Listing& listing, const Network& network,
                     const finetune::Views& views, const c10::Device& device, Reporter& reporter) {
   const std::vector<int64_t> items = one_item_each(listing, views);
-  engine::EngineOptions wanted{
+  const engine::EngineOptions wanted{
       network.backbone.preprocessing,
       batch_of(options, listing, network, static_cast<int64_t>(items.size()), device, reporter), device};
   ChosenEngine chosen;
@@ -101,11 +101,7 @@ ChosenEngine choose(const EmbedOptions& options, const data::Listing& listing, c
   trial.network = &named;
   trial.cache_dir = options.cache_dir;
   chosen.precision = precision_of(options, network, trial, reporter);
-  wanted.precision = chosen.precision.precision;
-  wanted.calibration = chosen.precision.calibration;
-  wanted.is_frozen = true;
-  chosen.engine =
-      finetune::choose_engine(options.compute.engine, network.body, wanted, reporter, {&named, options.cache_dir});
+  chosen.engine = finetune::choose_frozen_engine(options.compute.engine, trial, chosen.precision, reporter);
   return chosen;
 }
 

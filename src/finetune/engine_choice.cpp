@@ -72,6 +72,15 @@ std::unique_ptr<engine::Engine> choose_engine(const std::string& wanted, const t
   return engine;
 }
 
+std::unique_ptr<engine::Engine> choose_frozen_engine(const std::string& wanted, const PrecisionTrial& trial,
+                                                     const PrecisionChoice& choice, Reporter& reporter) {
+  engine::EngineOptions options = trial.options;
+  options.precision = choice.precision;
+  options.calibration = choice.calibration;
+  options.is_frozen = true;
+  return choose_engine(wanted, trial.module, options, reporter, {trial.network, trial.cache_dir});
+}
+
 std::unique_ptr<engine::Engine> choose_judging_engine(const std::string& wanted, const torch::jit::Module& module,
                                                       engine::EngineOptions options, int64_t pictures,
                                                       Reporter& reporter) {

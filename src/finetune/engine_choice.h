@@ -8,6 +8,7 @@
 #include "base/report.h"
 #include "engine/compute_options.h"
 #include "engine/engine.h"
+#include "finetune/precision.h"
 #include "io/json.h"
 
 namespace engraft::finetune {
@@ -30,6 +31,11 @@ void require_int8_engine(const engine::ComputeOptions& options);
 std::unique_ptr<engine::Engine> choose_engine(const std::string& wanted, const torch::jit::Module& module,
                                               engine::EngineOptions options, Reporter& reporter,
                                               const KnownAs& known = {});
+
+/// The same for the trial's network, nothing of which learns, in the precision that was chosen on it; a comparison is
+/// remembered where the trial names the network.
+std::unique_ptr<engine::Engine> choose_frozen_engine(const std::string& wanted, const PrecisionTrial& trial,
+                                                     const PrecisionChoice& choice, Reporter& reporter);
 
 /// The same for what judges a model.pt on so many `pictures`, where "auto" is LibTorch and says nothing, but for int8:
 /// its results are to be the same in result.json, by evaluate and by predict, on machines with and without other

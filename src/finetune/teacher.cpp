@@ -124,20 +124,14 @@ void measure(Teacher& teacher, const Setup& setup) {
 /// Precision and engine, as choose_arithmetic has them for the backbone.
 void choose_arithmetic(Teacher& teacher, const Setup& setup, Reporter& reporter) {
   const io::Json known = {{"sha256", teacher.sha256}, {"taps", {teacher.tap}}};
-  engine::EngineOptions& options = teacher.engine_options;
-  options.batch_size = setup.engine_options.batch_size;
-  options.device = setup.device;
+  engine::EngineOptions options{teacher.engine_options.preprocessing, setup.engine_options.batch_size, setup.device};
   PrecisionTrial trial{teacher.network, setup.listing, setup.train_rows, options, setup.options.compute.loader_threads};
   trial.network = &known;
   trial.cache_dir = setup.options.cache.cache_dir;
   teacher.precision = choose_precision(setup.options.compute.precision, trial, reporter);
-  options.precision = teacher.precision.precision;
-  options.calibration = teacher.precision.calibration;
-  options.is_frozen = true;
-  const auto engine =
-      choose_engine(setup.options.compute.engine, teacher.network, options, reporter, {&known, trial.cache_dir});
+  const auto engine = choose_frozen_engine(setup.options.compute.engine, trial, teacher.precision, reporter);
   teacher.engine = engine->name();
-  options = engine->options();
+  teacher.engine_options = engine->options();
 }
 
 void check_stages(const Teacher& teacher, const std::vector<StagePlan>& stages) {
