@@ -38,8 +38,8 @@ bench_inputs
 rm -rf "$out"
 mkdir -p "$out"
 
-# number KEY: the first number under KEY in one line of JSON on standard input
-number() { sed -n "s/.*\"$1\":\\([0-9.e+-]*\\).*/\\1/p" | head -n 1; }
+# number KEY: the first number under KEY in one line of JSON on standard input; the run's own stand before its stages'
+number() { grep -o "\"$1\":[0-9.e+-]*" | sed -n "1s/.*://p"; }
 percent() { awk -v x="$1" 'BEGIN { printf "%.1f %%", 100 * x }'; }
 
 # train_json NAME DATA OPTION...: the run's result
@@ -52,7 +52,7 @@ probe() { train_json "$1" "$2" --config linear-probe --backbone "$3" --size "$4"
 # milliseconds BACKBONE SIZE
 milliseconds() {
   "$engraft" bench --backbone "$1" --size "$2" --rounds 3 --quiet --json |
-    sed -n 's/.*"seconds_per_picture":\([0-9.e-]*\),"stage":"engine".*/\1/p' | awk '{ printf "%.2f", 1000 * $1 }'
+    sed -n 's/.*"stage":"engine","seconds_per_picture":\([0-9.e-]*\).*/\1/p' | awk '{ printf "%.2f", 1000 * $1 }'
 }
 # row NAME BACKBONE SIZE: one line of the table
 row() {
@@ -66,17 +66,17 @@ row() {
 
 printf '| network | input | ants and bees | flowers12 | ms a picture | file |\n|---|---|---|---|---|---|\n'
 for size in $sizes; do row "inception-mini-$size" "$mini" "$size"; done
-ants="" flowers=""
+random="" scratch=""
 for data in hymenoptera flowers12; do
   train_json random "$data" --backbone new:inception-mini --epochs 1 --learning-rate 1e-12 --weight-decay 0 >/dev/null
   "$engraft" export --model "$out/random-$data/model.pt" --out "$out/random-$data.pt" --quiet >/dev/null
   top1="$(probe "random-weights" "$data" "$out/random-$data.pt" 128)"
-  scratch="$(train_json scratch "$data" --backbone new:inception-mini --epochs 60 --optimizer sgd --nesterov \
+  trained="$(train_json scratch "$data" --backbone new:inception-mini --epochs 60 --optimizer sgd --nesterov \
     --learning-rate 0.1 --warmup-epochs 3 --weight-decay 5e-4 --label-smoothing 0.1 --augment crop=0.35:1,flip | number top1)"
-  ants="$ants| $(percent "$top1") "
-  flowers="$flowers| $(percent "$scratch") "
+  random="$random| $(percent "$top1") "
+  scratch="$scratch| $(percent "$trained") "
 done
-printf '| random weights | 128 px %s| | |\n' "$ants"
-printf '| from scratch | 128 px %s| | |\n' "$flowers"
+printf '| random weights | 128 px %s| | |\n' "$random"
+printf '| from scratch | 128 px %s| | |\n' "$scratch"
 row GoogLeNet "$shared/weights/googlenet_imagenet1k.pt" 224
 row Inception-v3 "$shared/weights/inception_v3_mixed8.pt" 299

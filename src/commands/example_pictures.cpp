@@ -30,14 +30,23 @@ double wave(size_t texture, double x, double y, double frequency, double p, doub
   }
 }
 
+/// Upright or lying, up to `widest` times as long as wide, with room for its pixels.
+image::Picture empty_picture(int64_t short_side, double widest, RandomStream& stream) {
+  image::Picture picture;
+  picture.width_px = static_cast<int>(static_cast<double>(short_side) * stream.uniform(1.0, widest));
+  picture.height_px = static_cast<int>(short_side);
+  if (stream.below(2) == 1) std::swap(picture.width_px, picture.height_px);
+  picture.pixels.reserve(static_cast<size_t>(picture.width_px) * static_cast<size_t>(picture.height_px) * 3);
+  return picture;
+}
+
+uint8_t pixel(double value) { return static_cast<uint8_t>(std::min(255.0, std::max(0.0, value))); }
+
 /// A picture of one texture: period, phase, colours, contrast and noise are drawn, so that no pixel by itself tells
 /// the class. A pure function of its arguments.
 image::Picture draw_texture(size_t texture, uint64_t seed, uint64_t number, int64_t short_side) {
   RandomStream stream(seed, {0x7465787475726573 /* "textures" */, texture, number});
-  image::Picture picture;
-  picture.width_px = static_cast<int>(static_cast<double>(short_side) * stream.uniform(1.0, 1.4));
-  picture.height_px = static_cast<int>(short_side);
-  if (stream.below(2) == 1) std::swap(picture.width_px, picture.height_px);
+  image::Picture picture = empty_picture(short_side, 1.4, stream);
   const double frequency = kTurn / stream.uniform(0.09, 0.16) / static_cast<double>(short_side);
   const double p = stream.uniform(0, kTurn), q = stream.uniform(0, kTurn);
   const double contrast = stream.uniform(35, 70);
@@ -46,13 +55,12 @@ image::Picture draw_texture(size_t texture, uint64_t seed, uint64_t number, int6
     base[c] = stream.uniform(80, 175);
     tint[c] = contrast * stream.uniform(0.6, 1.0) * (stream.below(2) == 1 ? 1 : -1);
   }
-  picture.pixels.reserve(static_cast<size_t>(picture.width_px) * static_cast<size_t>(picture.height_px) * 3);
   for (int y = 0; y < picture.height_px; ++y) {
     for (int x = 0; x < picture.width_px; ++x) {
       const double level = wave(texture, x, y, frequency, p, q);
       for (size_t c = 0; c < 3; ++c) {
         const double value = base[c] + level * tint[c] + 12 * stream.normal();
-        picture.pixels.push_back(static_cast<uint8_t>(std::min(255.0, std::max(0.0, value))));
+        picture.pixels.push_back(pixel(value));
       }
     }
   }
@@ -188,21 +196,16 @@ std::vector<Figure> drawn_figures(size_t label, const Ground& ground, double wid
 /// Class `label` is shape label % 4 with filling label / 4.
 image::Picture draw_shape(size_t label, uint64_t seed, uint64_t number, int64_t short_side) {
   RandomStream stream(seed, {0x736861706573 /* "shapes" */, label, number});
-  image::Picture picture;
-  picture.width_px = static_cast<int>(static_cast<double>(short_side) * stream.uniform(1.0, 1.5));
-  picture.height_px = static_cast<int>(short_side);
-  if (stream.below(2) == 1) std::swap(picture.width_px, picture.height_px);
+  image::Picture picture = empty_picture(short_side, 1.5, stream);
   const double width = picture.width_px, height = picture.height_px, side = static_cast<double>(short_side);
   const Ground ground = drawn_ground(width, height, side, stream);
   const std::vector<Figure> figures = drawn_figures(label, ground, width, height, side, stream);
-  picture.pixels.reserve(static_cast<size_t>(picture.width_px) * static_cast<size_t>(picture.height_px) * 3);
   for (int y = 0; y < picture.height_px; ++y) {
     for (int x = 0; x < picture.width_px; ++x) {
       Colour colour = ground.at(x, y);
       for (const Figure& figure : figures) figure.lay(x, y, colour);
       const double light = ground.light_x * (x - width / 2) + ground.light_y * (y - height / 2) + 9 * stream.normal();
-      for (const double channel : colour)
-        picture.pixels.push_back(static_cast<uint8_t>(std::min(255.0, std::max(0.0, channel + light))));
+      for (const double channel : colour) picture.pixels.push_back(pixel(channel + light));
     }
   }
   return picture;
