@@ -1,15 +1,19 @@
 #pragma once
 
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "commands/bench_options.h"
+#include "commands/compare_options.h"
 #include "commands/embed_options.h"
 #include "commands/evaluate_options.h"
 #include "commands/example_options.h"
 #include "commands/export_options.h"
 #include "commands/inspect_options.h"
 #include "commands/predict_options.h"
+#include "commands/scan_options.h"
+#include "commands/sweep_options.h"
 #include "commands/train_options.h"
 
 namespace engraft::app {
@@ -48,6 +52,30 @@ inline constexpr CommandInfo kPredict = {
     "predict", "Says what is on pictures: one line each, as CSV or as JSON lines.",
     "  engraft predict --model run/model.pt holiday.jpg new-photos/\n"
     "  find . -name '*.jpg' | engraft predict --model run/model.pt --top 3 --json -\n"};
+inline constexpr CommandInfo kScan = {
+    "scan",
+    "Reads every block of a backbone in one pass and probes it: which tap tells these classes apart, at what cost.",
+    "  engraft scan --backbone inception.pt --data photos/\n"
+    "  engraft scan --backbone inception.pt --data photos/ --taps mixed_6,mixed_7,mixed_8 --csv taps.csv\n"};
+inline constexpr CommandInfo kSweep = {
+    "sweep",
+    "Runs many trainings from one file: grids, lists and draws over train's flags, on shared features; resumable.",
+    "  engraft sweep heads.toml --out sweep/ --dry-run\n"
+    "  engraft sweep heads.toml --out sweep/ --workers 2\n"
+    "  engraft sweep --out sweep/ --results | head\n"
+    "\nA SPEC:\n"
+    "  [base]\n"
+    "  backbone = \"inception.pt\"\n"
+    "  data = \"photos\"\n"
+    "  [grid]\n"
+    "  learning_rate = [1e-3, 1e-2]\n"
+    "  seed = [1, 2, 3]\n"};
+inline constexpr CommandInfo kCompare = {
+    "compare",
+    "Sets runs beside each other: intervals, paired tests of their differences, slices; --assert makes a gate of it.",
+    "  engraft compare run-1/ run-2/ run-3/\n"
+    "  engraft compare run/ --assert 'top1.low >= 0.95'\n"
+    "  engraft compare run-1/ run-2/ --by source --assert 'b.top1 - a.top1 > 0' --json\n"};
 inline constexpr CommandInfo kBench = {
     "bench",
     "Measures what this machine can do at most, what each stage from file to embedding takes, and how near embed "
@@ -65,8 +93,21 @@ inline constexpr CommandInfo kExample = {
     "  engraft train --backbone example/tiny.pt --data example/pictures --out example/run\n"};
 
 inline const std::vector<CommandInfo>& catalogue() {
-  static const std::vector<CommandInfo> all = {kInspect, kEmbed, kTrain, kEvaluate, kPredict, kExport, kBench, kExample};
+  static const std::vector<CommandInfo> all = {kInspect, kEmbed,   kTrain,  kEvaluate, kScan,
+                                               kCompare, kPredict, kExport, kBench,    kExample};
   return all;
+}
+
+/// Whether the command reads and writes files alone, so that the small program runs it.
+template <class Options>
+inline constexpr bool kIsLight =
+    std::is_same_v<Options, commands::CompareOptions> || std::is_same_v<Options, commands::SweepOptions>;
+
+/// A sweep's worker is the part that trains.
+template <class Options>
+bool is_heavy(const Options& options) {
+  if constexpr (std::is_same_v<Options, commands::SweepOptions>) return options.worker;
+  return !kIsLight<Options>;
 }
 
 /// Calls `visit(info, options)` with default options of command `name`; false for an unknown name.
@@ -76,6 +117,9 @@ bool with_command(const std::string& name, const Visit& visit) {
   if (name == kEmbed.name) return visit(kEmbed, commands::EmbedOptions{}), true;
   if (name == kTrain.name) return visit(kTrain, commands::TrainOptions{}), true;
   if (name == kEvaluate.name) return visit(kEvaluate, commands::EvaluateOptions{}), true;
+  if (name == kScan.name) return visit(kScan, commands::ScanOptions{}), true;
+  if (name == kSweep.name) return visit(kSweep, commands::SweepOptions{}), true;
+  if (name == kCompare.name) return visit(kCompare, commands::CompareOptions{}), true;
   if (name == kPredict.name) return visit(kPredict, commands::PredictOptions{}), true;
   if (name == kExport.name) return visit(kExport, commands::ExportOptions{}), true;
   if (name == kBench.name) return visit(kBench, commands::BenchOptions{}), true;

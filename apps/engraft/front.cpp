@@ -1,4 +1,5 @@
-// The program people start: help, versions and wrong usage end here, without LibTorch. Anything else is handed to
+// The program people start: help, versions, wrong usage and commands that read and write files alone end here, without
+// LibTorch. Anything else is handed to
 // engraft-run, with the one setting that LibTorch's OpenMP reads before main: waiting threads must sleep, not spin,
 // beside threads that decode pictures.
 #include <unistd.h>
@@ -6,11 +7,15 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <optional>
 
 #include "base/errors.h"
 #include "base/text.h"
 #include "catalogue.h"
+#include "commands/commands.h"
+#include "console.h"
 #include "flags.h"
+#include "signals.h"
 
 namespace {
 
@@ -24,8 +29,8 @@ std::string overview() {
   }
   return out +
          "\n`engraft COMMAND --help` lists the options of a command with their defaults.\n\n"
-         "Exit codes: 0 done, 1 internal error, 2 wrong usage, 3 bad input, 5 done but more pictures\n"
-         "skipped than --max-bad, 75 stopped by a signal, 130 Ctrl-C\n";
+         "Exit codes: 0 done, 1 internal error, 2 wrong usage, 3 bad input, 4 an --assert not met, 5 done but\n"
+         "more pictures skipped than --max-bad, 75 stopped by a signal, 130 Ctrl-C\n";
 }
 
 [[noreturn]] void execute_heavy_part(char** argv) {
@@ -37,6 +42,17 @@ std::string overview() {
   ::setenv("GOMP_SPINCOUNT", "10000", /*overwrite=*/0);
   ::execv(heavy.c_str(), argv);
   throw SystemError::from_errno("start", heavy.lexically_normal().string());
+}
+
+template <class Options>
+ExitCode run_here(const Options& options) {
+  app::watch_signals();
+  app::Console console(options.common.quiet);
+  commands::Session session{std::cout, console};
+  const ExitCode code = commands::run(options, session);
+  std::cout.flush();
+  if (!std::cout) throw SystemError("cannot write the result to stdout");
+  return code;
 }
 
 int run(const std::vector<std::string>& arguments, char** argv) {
@@ -59,12 +75,16 @@ int run(const std::vector<std::string>& arguments, char** argv) {
     return 0;
   }
   bool help_asked = false;
+  std::optional<ExitCode> done;
   const bool known = app::with_command(command, [&](const app::CommandInfo& info, auto options) {
     options::Schema schema;
     describe(schema, options);
     const std::string defaults = options::help_text(info.name, info.summary, schema, info.examples);
     help_asked = app::read_flags(schema, rest);
     if (help_asked) std::cout << defaults;
+    if constexpr (app::kIsLight<decltype(options)>) {
+      if (!help_asked && !app::is_heavy(options)) done = run_here(options);
+    }
   });
   if (!known) {
     std::vector<std::string> names;
@@ -74,6 +94,7 @@ int run(const std::vector<std::string>& arguments, char** argv) {
                      (near ? "; did you mean '" + *near + "'?" : "; commands: " + text::join(names, " ")));
   }
   if (help_asked) return 0;
+  if (done) return static_cast<int>(*done);
   execute_heavy_part(argv);
 }
 

@@ -4,40 +4,22 @@
 #include <malloc.h>
 #include <unistd.h>
 
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
 #include <limits>
 
 #include "base/errors.h"
-#include "base/stop.h"
 #include "base/text.h"
 #include "catalogue.h"
 #include "commands/commands.h"
 #include "console.h"
 #include "flags.h"
+#include "signals.h"
 
 namespace {
 
 using namespace engraft;
-
-extern "C" void on_signal(int signal_number) {
-  if (stop_requested() != 0 && signal_number == SIGINT) ::_exit(static_cast<int>(ExitCode::kInterrupted));
-  request_stop(signal_number);
-}
-
-void watch_signals() {
-  struct sigaction action {};
-  action.sa_handler = on_signal;
-  action.sa_flags = SA_RESTART;
-  for (const int signal_number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) {
-    struct sigaction before {};
-    ::sigaction(signal_number, nullptr, &before);
-    const bool is_nohup = signal_number == SIGHUP && before.sa_handler == SIG_IGN;
-    if (!is_nohup) ::sigaction(signal_number, &action, nullptr);
-  }
-}
 
 /// Freed memory stays with the process. A network frees and asks for the same large tensors in every batch; malloc
 /// would give each back to the system, whose fresh zeroed pages then cost up to a third of the time.
@@ -57,7 +39,11 @@ int run(const std::string& command, const std::vector<std::string>& rest) {
     if (app::read_flags(schema, rest)) return;
     app::Console console(options.common.quiet);
     commands::Session session{std::cout, console};
-    code = commands::run(options, session);
+    if constexpr (std::is_same_v<decltype(options), commands::SweepOptions>) {
+      code = commands::run_worker(options, session);
+    } else {
+      code = commands::run(options, session);
+    }
   });
   if (!known) throw UsageError("no command '" + command + "'");
   std::cout.flush();
@@ -101,7 +87,7 @@ int run_reported(const std::vector<std::string>& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  watch_signals();
+  app::watch_signals();
   keep_freed_memory();
   leave(run_reported({argv + 1, argv + argc}));
 }

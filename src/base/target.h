@@ -29,6 +29,9 @@ int64_t outputs_of(Target target, int64_t classes);
 /// From this score on a class holds (kMultiLabel).
 inline constexpr double kHoldsFrom = 0.5;
 
+/// Between the names of the classes that hold, in manifests and tables (kMultiLabel).
+inline constexpr char kLabelSeparator = ';';
+
 /// How the numbers of kRegression are standardised for training: (number - mean) / std.
 struct TargetScale {
   double mean = 0;

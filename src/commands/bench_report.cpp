@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
-#include "commands/table.h"
+#include "report/table.h"
 #include "finetune/engine_choice.h"
 #include "tensor/device.h"
 
@@ -162,7 +162,7 @@ std::string to_text(const Bench& bench) {
                      rate(1 / n.pipeline.median()),
                      text::cat(percent(bound / n.pipeline.median()), " of the bound, ", rate(1 / bound))});
   }
-  if (table.size() > 1) out += "\n" + table_text(table);
+  if (table.size() > 1) out += "\n" + report::table_text(table);
   if (bench.network && bench.has_pictures())
     out += "bound: no stage quicker than alone, all cores at work, no waiting\n";
   return out;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -10,6 +11,8 @@
 #include "finetune/judge.h"
 #include "finetune/precision.h"
 #include "io/atomic_file.h"
+#include "report/comparison.h"
+#include "report/gate.h"
 #include "tensor/device.h"
 
 namespace engraft::commands {
@@ -65,15 +68,48 @@ std::vector<int64_t> rows_to_judge(const data::Listing& listing, const std::stri
   return rows;
 }
 
+/// The values of the columns of --by for the judged rows. Throws UsageError for one that the data have not.
+std::vector<std::pair<std::string, std::vector<std::string>>> slices_by(const std::vector<std::string>& by,
+                                                                        const data::Listing& listing,
+                                                                        const std::vector<int64_t>& rows) {
+  std::vector<std::pair<std::string, std::vector<std::string>>> columns;
+  for (const std::string& name : by) {
+    const auto& names = listing.slice_names;
+    const auto place = static_cast<size_t>(std::find(names.begin(), names.end(), name) - names.begin());
+    const bool is_label = place == names.size() && name == "true_label";
+    if (place == names.size() && !is_label) {
+      throw UsageError("--by " + name + ": the data have no such column; there " +
+                       (names.empty() ? "is true_label alone; others come from a manifest's further columns"
+                                      : "are " + text::join(names, ", ") + ", true_label"));
+    }
+    std::vector<std::string> values;
+    for (const int64_t row : rows) {
+      const data::Sample& sample = listing.samples[static_cast<size_t>(row)];
+      values.push_back(is_label ? sample.label_name : sample.slices[place]);
+    }
+    columns.emplace_back(name, std::move(values));
+  }
+  return columns;
+}
+
+/// What gates look figures up in: `result` with the interval of the figure that has one.
+io::Json gate_figures(io::Json result, const std::string& metric) {
+  const io::Json interval = result.at("interval");
+  result[metric] = {{"value", result.at(metric)}, {"low", interval.at("low")}, {"high", interval.at("high")}};
+  return result;
+}
+
 }  // namespace
 
 ExitCode run(const EvaluateOptions& options, Session& session) {
+  for (const std::string& gate : options.gates.gate) report::Gate parsed(gate);  // for what it throws, before any work
   const c10::Device device = tensor::device_from_text(options.compute.device);
   tensor::set_compute_threads(options.compute.threads);
   const model::Artifact model = model::load_artifact(options.model, options.compute.trust);
   const data::Listing listing = list_for(model, options, session.reporter);
   const std::string split = split_to_judge(model, options, listing, session.reporter);
   const std::vector<int64_t> rows = rows_to_judge(listing, split, options.data.data);
+  slices_by(options.gates.by, listing, rows);  // for what it throws
   warn_of_training_pictures(model, listing, rows, split, session.reporter);
   const int64_t batch = finetune::batch_shape(options.data.batch, listing, model.preprocessing);
   check_outputs({{"--predictions", options.predictions}, {"--skipped", options.skipped}}, options.model, listing);
@@ -99,11 +135,21 @@ ExitCode run(const EvaluateOptions& options, Session& session) {
   }
 
   io::Json out = finetune::to_json(result);
+  const std::string metric = stats::row_metric(answers.target);
+  report::ComparisonOptions slicing;
+  slicing.confidence = options.gates.confidence;
+  const std::vector<double> values = stats::row_values(answers);
+  const stats::Interval interval = report::interval_of(metric, values, slicing);
+  out["interval"] = {
+      {"of", metric}, {"confidence", slicing.confidence}, {"low", interval.low}, {"high", interval.high}};
+  report::add_slices(out, metric, values, slices_by(options.gates.by, listing, judged.rows), slicing);
   out["split"] = split;
   out["engine"] = finetune::to_json(engine->report());
   finetune::add_to(out["engine"], precision);
   out["skipped"] = judged.bad.size();
   out.update(class_report(answers, model.classes));
+  const auto findings = report::check_gates(options.gates.gate, gate_figures(out, metric), {});
+  if (!findings.empty()) out["asserts"] = report::to_json(findings);
   if (options.common.json) {
     session.out << io::json_line(out) << "\n";
   } else {
@@ -111,8 +157,10 @@ ExitCode run(const EvaluateOptions& options, Session& session) {
     if (result.top5) session.out << ", " << stats::metric_text("top5", *result.top5);
     session.out << ", loss " << text::fixed(result.loss, 4) << " on " << text::count_of(result.rows, "picture")
                 << " of split " << split << "\n";
-    session.out << class_table(out);
+    session.out << report::interval_line(metric, out.at("interval")) << class_table(out)
+                << report::slices_text(out, metric) << report::findings_text(findings);
   }
+  if (!report::are_met(findings)) return ExitCode::kGateNotMet;
   return static_cast<int64_t>(judged.bad.size()) > options.max_bad ? ExitCode::kTooManyBad : ExitCode::kDone;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "commands/common_options.h"
+#include "commands/gate_options.h"
 #include "data/data_options.h"
 #include "engine/compute_options.h"
 
@@ -13,6 +14,7 @@ struct EvaluateOptions {
   std::string skipped;
   int64_t max_bad = 0;
   std::optional<double> val_fraction;
+  GateOptions gates;
   data::DataOptions data;
   engine::ComputeOptions compute;
   CommonOptions common;
@@ -31,6 +33,8 @@ void describe(Visitor& v, EvaluateOptions& o) {
   v.field("max_bad", o.max_bad, "pictures that may be unreadable before the exit code is 5").at_least(0);
   describe(v, o.data);
   data::describe_val_fraction(v, o.val_fraction, "; default: that of the model's training");
+  describe(v, o.gates,
+           "'top1.low >= 0.95', 'worst.COLUMN.top1 >= 90%', 'gap.COLUMN.top1 < 5%', 'by.COLUMN.VALUE.top1.low > 0.9'");
   describe(v, o.compute);
   describe(v, o.common);
 }

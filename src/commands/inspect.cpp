@@ -8,7 +8,7 @@
 #include "base/text.h"
 #include "commands/commands.h"
 #include "commands/inspect_run.h"
-#include "commands/table.h"
+#include "report/table.h"
 #include "graph/norms.h"
 #include "graph/probe.h"
 #include "model/artifact.h"
@@ -109,7 +109,7 @@ std::string backbone_text(const io::Json& b) {
          probed ? percent_text(block["flops"].get<double>(), b["flops"].get<double>()) : "",
          legal ? "legal" : "no: " + block.value("why_not", "")});
   }
-  out += "\n" + table_text(rows);
+  out += "\n" + report::table_text(rows);
   for (const io::Json& problem : b["problems"]) out += "\nproblem: " + problem.get<std::string>() + "\n";
   return out;
 }

@@ -41,8 +41,8 @@ io::Json unfinished_json(const std::string& folder) {
   out["checkpoint_step"] = step ? io::Json(*step) : io::Json();
   out["epochs"] = 0;
   out["last_epoch"] = nullptr;
-  if (!has(folder, store::kMetricsFile)) return out;
-  const std::string metrics = path_in(folder, store::kMetricsFile);
+  if (!has(folder, kMetricsFile)) return out;
+  const std::string metrics = path_in(folder, kMetricsFile);
   const std::vector<std::string> lines = lines_of(io::read_file(metrics));
   out["epochs"] = lines.size();
   if (!lines.empty()) out["last_epoch"] = io::parse_json(lines.back(), metrics);
@@ -79,12 +79,12 @@ std::string finished_text(const io::Json& r, const std::string& folder) {
 }  // namespace
 
 bool is_run_folder(const std::string& folder) {
-  return has(folder, store::kResultFile) || has(folder, store::kRunFile);
+  return has(folder, kResultFile) || has(folder, kRunFile);
 }
 
 io::Json run_json(const std::string& folder) {
-  if (!has(folder, store::kResultFile)) return unfinished_json(folder);
-  const std::string path = path_in(folder, store::kResultFile);
+  if (!has(folder, kResultFile)) return unfinished_json(folder);
+  const std::string path = path_in(folder, kResultFile);
   const io::Json result = io::read_json(path);
   if (!result.is_object() || result.value("format", "") != "engraft-run" || result.value("version", 0) != 1) {
     throw DataError(path + ": not the result of a run (format engraft-run, version 1)");

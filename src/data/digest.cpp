@@ -26,13 +26,19 @@ std::string size_of(const Sample& sample) {
   return facts.bytes >= 0 ? std::to_string(facts.bytes) : kUnreadable;
 }
 
-std::string content_of(const Sample& sample) {
+io::FileFacts content_of(const Sample& sample) {
+  io::FileFacts facts;
   try {
-    return io::to_hex(io::digest_of(read_picture(sample)));
+    const std::string bytes = read_picture(sample);
+    facts.bytes = static_cast<int64_t>(bytes.size());
+    facts.digest = io::digest_of(bytes);
   } catch (const DataError&) {
-    return kUnreadable;
+    facts.bytes = -1;
   }
+  return facts;
 }
+
+std::string text_of(const io::FileFacts& facts) { return facts.bytes < 0 ? kUnreadable : io::to_hex(facts.digest); }
 
 /// Of the listing, and of what `file_text` says of each sample's file.
 template <class FileText>
@@ -63,13 +69,33 @@ constexpr const char* kOfSizes = "engraft data 1 sizes";
 std::string data_digest(const Listing& listing, DigestOf what) {
   if (what == DigestOf::kSizes)
     return digest_with(listing, kOfSizes, [&](size_t i) { return size_of(listing.samples[i]); });
-  return digest_with(listing, kOfContent, [&](size_t i) { return content_of(listing.samples[i]); });
+  return data_digest(listing, read_contents(listing));
 }
 
 std::string data_digest(const Listing& listing, const std::vector<io::FileFacts>& facts) {
-  return digest_with(listing, kOfContent, [&](size_t i) {
-    return facts.at(i).bytes < 0 ? std::string(kUnreadable) : io::to_hex(facts[i].digest);
-  });
+  return digest_with(listing, kOfContent, [&](size_t i) { return text_of(facts.at(i)); });
+}
+
+std::vector<io::FileFacts> read_contents(const Listing& listing) {
+  std::vector<io::FileFacts> facts;
+  facts.reserve(listing.samples.size());
+  for (const Sample& sample : listing.samples) {
+    throw_if_stopped("taking the digest of the data");
+    facts.push_back(content_of(sample));
+  }
+  return facts;
+}
+
+std::string rows_digest(const Listing& listing, const std::vector<int64_t>& rows,
+                        const std::vector<io::FileFacts>& facts) {
+  io::Xxh128 digest;
+  for (const int64_t row : rows) {
+    const Sample& sample = listing.samples.at(static_cast<size_t>(row));
+    add_field(digest, sample.image_path);
+    add_field(digest, sample.label_name);
+    add_field(digest, text_of(facts.at(static_cast<size_t>(row))));
+  }
+  return digest.hex();
 }
 
 std::vector<std::string> path_sample(const Listing& listing, const std::vector<int64_t>& rows, size_t most) {

@@ -25,6 +25,15 @@ std::string data_digest(const Listing& listing, DigestOf what = DigestOf::kConte
 /// The same as of kContent, by what was noted of each sample's file (in the order of the samples) when it was read.
 std::string data_digest(const Listing& listing, const std::vector<io::FileFacts>& facts);
 
+/// What each sample's file holds, in the order of the samples: its size and digest; size -1 where it cannot be read.
+/// Reads every file. Throws Stopped between two files.
+std::vector<io::FileFacts> read_contents(const Listing& listing);
+
+/// The same hexadecimal digest of `rows` alone, by image_path, label name and what was noted of the files: of which
+/// pictures figures were found.
+std::string rows_digest(const Listing& listing, const std::vector<int64_t>& rows,
+                        const std::vector<io::FileFacts>& facts);
+
 /// The `most` least of the digests (xxh3-128) of the image_paths of `rows`, sorted: a sample that depends on the paths
 /// alone, by which it can be told later whether a picture was among them.
 std::vector<std::string> path_sample(const Listing& listing, const std::vector<int64_t>& rows, size_t most);

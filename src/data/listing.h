@@ -11,9 +11,6 @@
 
 namespace engraft::data {
 
-/// Between the names of a multi-label manifest's label.
-inline constexpr char kLabelSeparator = ';';
-
 /// One picture as the data set names it. Nothing here says that the file can be decoded.
 struct Sample {
   /// As written into every CSV of ours: relative to Listing::root with '/' between folders; what manifests and lists

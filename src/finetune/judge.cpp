@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
@@ -96,28 +97,37 @@ LabelsText labels_text(const float* logits, const std::vector<std::string>& clas
     labels.push_back(classes[static_cast<size_t>(k)]);
     texts.push_back(text::fixed(scores[static_cast<size_t>(k)], 6));
   }
-  const std::string separator(1, data::kLabelSeparator);
+  const std::string separator(1, kLabelSeparator);
   return {text::join(labels, separator), text::join(texts, separator)};
 }
 
 std::string predictions_csv(const data::Listing& listing, const Judged& judged,
                             const std::vector<std::string>& classes) {
   const bool is_number = judged.target == Target::kRegression;
-  std::string out = is_number ? io::csv_line({"image_path", "value", "true_value"})
-                              : io::csv_line({"image_path", "label", "score", "true_label"});
+  std::vector<std::string> columns = {"image_path", "label", "score", "true_label"};
+  if (is_number) columns = {"image_path", "value", "true_value"};
+  const size_t own = columns.size();
+  for (const std::string& slice : listing.slice_names) {
+    const bool is_taken = std::find(columns.begin(), columns.begin() + own, slice) != columns.begin() + own;
+    columns.push_back(is_taken ? "slice_" + slice : slice);
+  }
+  std::string out = io::csv_line(columns);
   for (size_t i = 0; i < judged.rows.size(); ++i) {
     const data::Sample& sample = listing.samples[static_cast<size_t>(judged.rows[i])];
     const float* outputs = judged.logits.data() + static_cast<int64_t>(i) * judged.width;
+    std::vector<std::string> fields;
     if (is_number) {
-      out += io::csv_line({sample.image_path, text::shortest(outputs[0]), sample.label_name});
+      fields = {sample.image_path, text::shortest(outputs[0]), sample.label_name};
     } else if (judged.target == Target::kMultiLabel) {
       const LabelsText said = labels_text(outputs, classes);
-      out += io::csv_line({sample.image_path, said.labels, said.scores, sample.label_name});
+      fields = {sample.image_path, said.labels, said.scores, sample.label_name};
     } else {
       const std::vector<double> scores = stats::scores_of(outputs, judged.width);
       const size_t best = static_cast<size_t>(stats::ranked(scores, 1).front());
-      out += io::csv_line({sample.image_path, classes[best], text::fixed(scores[best], 6), sample.label_name});
+      fields = {sample.image_path, classes[best], text::fixed(scores[best], 6), sample.label_name};
     }
+    fields.insert(fields.end(), sample.slices.begin(), sample.slices.end());
+    out += io::csv_line(fields);
   }
   return out;
 }

@@ -53,7 +53,8 @@ std::string figures_text(const io::Json& record);
 
 /// A line a picture. `image_path,label,score,true_label`: label is the class with the highest score. Multi-label: the
 /// classes that are predicted and their scores, each in the order of the classes with kLabelSeparator between them.
-/// Regression: `image_path,value,true_value`.
+/// Regression: `image_path,value,true_value`. The listing's slices follow; one named as a column before it has "slice_"
+/// before its name.
 std::string predictions_csv(const data::Listing& listing, const Judged& judged,
                             const std::vector<std::string>& classes);
 

@@ -131,7 +131,7 @@ const StagePlan& stage_of(const Setup& setup, const Resumption& resumption, cons
 }  // namespace
 
 void require_same_options(const std::string& folder, const io::Json& record) {
-  io::Json before = io::read_toml(folder + "/" + store::kRunFile);
+  io::Json before = io::read_toml(folder + "/" + kRunFile);
   before.erase("resolved");
   // Through TOML and back, as `before` went: it has no nulls and its own way with numbers.
   const io::Json now = io::parse_toml(io::to_toml(record), "the options");

@@ -179,6 +179,7 @@ TrainResult finish(const Setup& setup, const std::vector<StageOutcome>& stages, 
     out.summary += result_text("test     ", test, " pictures\n");
   }
   warn_of_a_better_stage(stages, setup.target, reporter);
+  record["pictures_digest"] = data::rows_digest(setup.listing, setup.val_rows, setup.digests.files);
   record["skipped"] = setup.skipped.size();
   record["classes"] = setup.listing.classes.size();
   if (setup.target == Target::kRegression) record["target"] = {{"mean", setup.scale.mean}, {"std", setup.scale.std}};
@@ -190,7 +191,7 @@ TrainResult finish(const Setup& setup, const std::vector<StageOutcome>& stages, 
   add_to(record, setup.precision);
   record["seconds"] = times.whole.seconds();
   record["seconds_of_first_pass"] = times.first_pass;
-  io::write_json(folder.file(store::kResultFile), record);
+  io::write_json(folder.file(kResultFile), record);
   out.result_json = io::json_line(record);
   return out;
 }
@@ -201,7 +202,7 @@ namespace {
 
 /// What a finished run said when it ended; none of one that is not.
 std::optional<TrainResult> finished_result(const std::string& out) {
-  const std::string file = out + "/" + store::kResultFile, model = out + "/model.pt";
+  const std::string file = out + "/" + kResultFile, model = out + "/model.pt";
   if (!std::filesystem::exists(file)) return std::nullopt;
   store::remove_checkpoints(out);  // it may have been killed right before that
   if (!std::filesystem::exists(model)) {
@@ -255,11 +256,11 @@ TrainResult run_training(const TrainOptions& options, const std::string& out, co
   Times times;
   if (options.find_lr && options.verify_resume > 0) throw UsageError("--find-lr has no checkpoint to verify");
   if (options.find_lr && options.resume) throw UsageError("--find-lr trains nothing that --resume could go on with");
-  const bool is_there = options.resume && std::filesystem::exists(out + "/" + store::kRunFile);
+  const bool is_there = options.resume && std::filesystem::exists(out + "/" + kRunFile);
   std::optional<store::FolderLock> lock;
   if (!is_there) {
     if (options.resume)
-      store::remove_temporaries(out, store::kRunFile);  // of a run that was killed before its first file stood
+      store::remove_temporaries(out, kRunFile);  // of a run that was killed before its first file stood
     store::require_free_folder(out);
   } else {
     require_same_options(out, record);
@@ -292,7 +293,7 @@ TrainResult run_training(const TrainOptions& options, const std::string& out, co
   // Not before the pictures are known to be readable: a refused data set leaves no folder in the way of the next try.
   if (!lock) lock.emplace(out);
   store::RunFolder folder = open_folder(out, is_there, resumption);
-  folder.write_text(store::kRunFile, io::to_toml(run_toml));  // the first file: by it a later --resume knows the run
+  folder.write_text(kRunFile, io::to_toml(run_toml));  // the first file: by it a later --resume knows the run
   if (setup.target != Target::kRegression) {
     folder.write_text("classes.txt", text::join(setup.listing.classes, "\n") + "\n");
   }

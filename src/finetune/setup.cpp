@@ -218,7 +218,10 @@ const DataDigests& digests_of(Setup& setup) {
   using data::DigestOf;
   DataDigests& digests = setup.digests;
   if (digests.sizes.empty()) digests.sizes = data::data_digest(setup.listing, DigestOf::kSizes);
-  if (digests.contents.empty()) digests.contents = data::data_digest(setup.listing, DigestOf::kContent);
+  if (digests.contents.empty()) {
+    digests.files = data::read_contents(setup.listing);
+    digests.contents = data::data_digest(setup.listing, digests.files);
+  }
   return digests;
 }
 

@@ -16,6 +16,7 @@
 #include "finetune/teacher.h"
 #include "finetune/train_options.h"
 #include "finetune/views.h"
+#include "io/file_facts.h"
 #include "io/json.h"
 #include "model/backbone.h"
 #include "model/compose.h"
@@ -26,6 +27,8 @@ namespace engraft::finetune {
 /// data::data_digest of a listing with the sizes of its files, and with their contents.
 struct DataDigests {
   std::string sizes, contents;
+  /// What each sample's file held.
+  std::vector<io::FileFacts> files;
 };
 
 /// A training with everything resolved that can be known before pictures are computed on.

@@ -5,6 +5,7 @@
 
 #include "base/errors.h"
 #include "base/text.h"
+#include "finetune/epoch_record.h"
 #include "finetune/frozen.h"
 #include "finetune/stage_fit.h"
 #include "finetune/stage_parts.h"
@@ -13,17 +14,6 @@
 namespace engraft::finetune {
 
 namespace {
-
-/// A line of metrics.jsonl.
-io::Json metrics_json(const StagePlan& stage, const train::EpochRecord& e, Target target) {
-  io::Json line = {
-      {"stage", stage.number}, {"epoch", e.epoch}, {"learning_rate", e.learning_rate}, {"train_loss", e.train_loss}};
-  const std::string counted = stats::counted_name(target);
-  if (!counted.empty()) line["train_" + counted] = e.train_right;
-  line["val_loss"] = e.val_loss;
-  for (const stats::Metric& metric : e.val_metrics) line["val_" + metric.name] = metric.value;
-  return line;
-}
 
 std::function<void(const train::EpochRecord&)> recorder(const StagePlan& stage, Target target, store::RunFolder& folder,
                                                         Reporter& reporter) {
@@ -35,14 +25,6 @@ std::function<void(const train::EpochRecord&)> recorder(const StagePlan& stage, 
                             stats::metric_text(e.val_metrics.front().name, e.val_metrics.front().value), ", ",
                             text::duration(e.seconds)));
   };
-}
-
-io::Json epoch_json(const train::EpochRecord& e) {
-  io::Json json = {{"epoch", e.epoch}};
-  for (const stats::Metric& metric : e.val_metrics) json[metric.name] = metric.value;
-  json["loss"] = e.val_loss;
-  json["train_loss"] = e.train_loss;
-  return json;
 }
 
 std::string epoch_text(const char* which, const train::EpochRecord& e) {

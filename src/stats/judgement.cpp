@@ -58,6 +58,29 @@ Judgement judge(const Answers& answers) {
   return judgement_of(classify(answers.outputs, answers.width, answers.labels));
 }
 
+std::string row_metric(Target target) { return target == Target::kRegression ? "mae" : counted_name(target); }
+
+std::vector<double> row_values(const Answers& answers) {
+  const auto width = static_cast<size_t>(answers.width);
+  std::vector<double> values;
+  for (size_t i = 0; i * width < answers.outputs.size(); ++i) {
+    const float* outputs = answers.outputs.data() + i * width;
+    if (answers.target == Target::kRegression) {
+      values.push_back(std::abs(static_cast<double>(outputs[0]) - answers.values[i]));
+    } else if (answers.target == Target::kMultiLabel) {
+      const double* holds = answers.values.data() + i * width;
+      std::vector<int64_t> wanted;
+      for (size_t k = 0; k < width; ++k) {
+        if (holds[k] > 0) wanted.push_back(static_cast<int64_t>(k));
+      }
+      values.push_back(predicted_labels(outputs, answers.width) == wanted ? 1 : 0);
+    } else {
+      values.push_back(ranked(scores_of(outputs, answers.width), 1).front() == answers.labels[i] ? 1 : 0);
+    }
+  }
+  return values;
+}
+
 std::string counted_name(Target target) {
   switch (target) {
     case Target::kMultiLabel:
@@ -76,6 +99,8 @@ const std::vector<std::string>& metric_names() {
       "top1", "mean_average_precision", "micro_f1", "exact_match", "mae", "rmse", "r2"};
   return names;
 }
+
+bool is_higher_better(const std::string& name) { return name != "mae" && name != "rmse"; }
 
 std::string merit_name(Target target) {
   switch (target) {

@@ -47,12 +47,21 @@ struct Judgement {
 
 Judgement judge(const Answers& answers);
 
+/// What row_values() are values of, by their mean: top1, exact_match or mae.
+std::string row_metric(Target target);
+
+/// [N]: 1 where the row is right (multi-label: wholly) and 0 where not; in regression how far off it is.
+std::vector<double> row_values(const Answers& answers);
+
 /// What is counted of training batches as they pass, as metrics.jsonl names it behind "train_": the share of rows that
 /// are wholly right. "" in regression, where nothing is counted.
 std::string counted_name(Target target);
 
 /// The metric that Judgement::merit is; "" in regression.
 std::string merit_name(Target target);
+
+/// Whether more of a metric is better; of mae and rmse less is.
+bool is_higher_better(const std::string& name);
 
 /// For a person: "top1", "mAP".
 std::string title_of(const std::string& name);

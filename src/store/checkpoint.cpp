@@ -36,20 +36,6 @@ const std::map<at::ScalarType, const char*>& dtypes() {
   return table;
 }
 
-void write_tensors(const std::string& path, const std::vector<tensor::NamedTensor>& tensors) {
-  std::vector<at::Tensor> held;  // what the views point into
-  std::vector<io::TensorView> views;
-  for (const tensor::NamedTensor& item : tensors) {
-    held.push_back(item.value.detach().to(at::kCPU).contiguous());
-    const at::Tensor& value = held.back();
-    const auto dtype = dtypes().find(value.scalar_type());
-    if (dtype == dtypes().end()) throw SystemError(path + ": tensor '" + item.name + "' has a type without a name");
-    views.push_back(
-        {item.name, dtype->second, value.sizes().vec(), value.const_data_ptr(), static_cast<int64_t>(value.nbytes())});
-  }
-  io::write_safetensors(path, views);
-}
-
 /// Strides come back as they were: what runs on other strides may round otherwise.
 std::vector<tensor::NamedTensor> read_tensors(const std::string& path, const std::set<std::string>& channels_last) {
   const io::SafetensorsFile file = io::read_safetensors(path);
@@ -127,6 +113,20 @@ Checkpoint read_checkpoint(const std::string& folder) {
 }
 
 }  // namespace
+
+void write_tensors(const std::string& path, const std::vector<tensor::NamedTensor>& tensors) {
+  std::vector<at::Tensor> held;  // what the views point into
+  std::vector<io::TensorView> views;
+  for (const tensor::NamedTensor& item : tensors) {
+    held.push_back(item.value.detach().to(at::kCPU).contiguous());
+    const at::Tensor& value = held.back();
+    const auto dtype = dtypes().find(value.scalar_type());
+    if (dtype == dtypes().end()) throw SystemError(path + ": tensor '" + item.name + "' has a type without a name");
+    views.push_back(
+        {item.name, dtype->second, value.sizes().vec(), value.const_data_ptr(), static_cast<int64_t>(value.nbytes())});
+  }
+  io::write_safetensors(path, views);
+}
 
 void write_checkpoint(const std::string& run, const Checkpoint& checkpoint) {
   const std::string folder = run + "/" + kFolder;

@@ -34,4 +34,7 @@ std::optional<int64_t> newest_checkpoint_step(const std::string& run);
 /// Removes all checkpoints of a run.
 void remove_checkpoints(const std::string& run);
 
+/// `tensors` as a .safetensors file, by AtomicFile. Throws SystemError, also for a dtype that safetensors has not.
+void write_tensors(const std::string& path, const std::vector<tensor::NamedTensor>& tensors);
+
 }  // namespace engraft::store

@@ -4,15 +4,11 @@
 #include <string>
 #include <vector>
 
+#include "base/run_files.h"
 #include "io/json.h"
 
 namespace engraft::store {
 
-/// Written first and last of a run's files.
-inline constexpr const char* kRunFile = "run.toml";
-inline constexpr const char* kResultFile = "result.json";
-/// A line an epoch, whole lines at any moment.
-inline constexpr const char* kMetricsFile = "metrics.jsonl";
 /// Written by train --find-lr; it does not stand in a run's way.
 inline constexpr const char* kRateRangeFile = "rate_range.csv";
 

@@ -16,10 +16,6 @@ namespace engraft::train {
 
 namespace {
 
-bool is_better(const EpochRecord& a, const EpochRecord& b) {
-  return a.val_merit != b.val_merit ? a.val_merit > b.val_merit : a.val_loss < b.val_loss;
-}
-
 void check(const FitOptions& options) {
   const auto fail = [](const char* what, const auto& found) { throw UsageError(text::cat(what, ", found ", found)); };
   if (options.batch_size < 1) fail("batch size: expected at least 1", options.batch_size);
@@ -57,17 +53,6 @@ void check_place(const Progress& p, int64_t rows, int64_t epochs) {
   require(p.rows_done >= 0 && p.rows_done <= rows, "rows_done", p.rows_done);
   require(static_cast<int64_t>(p.epochs.size()) == p.epoch - 1, "the number of epochs' records", p.epochs.size());
   require(p.epochs.empty() ? p.best == 0 : p.best < p.epochs.size(), "best", p.best);
-}
-
-/// Outputs and labels, of regression in the units that they had before they were standardised; the outputs by the
-/// arithmetic of model.pt.
-stats::Answers answers_of(const Outputs& outputs, const FitOptions& options) {
-  stats::Answers answers{options.target, outputs.logits, outputs.width, outputs.labels, outputs.values, options.scale};
-  if (options.target != Target::kRegression) return answers;
-  const auto std = static_cast<float>(options.scale.std), mean = static_cast<float>(options.scale.mean);
-  for (float& output : answers.outputs) output = output * std + mean;
-  for (double& value : answers.values) value = value * options.scale.std + options.scale.mean;
-  return answers;
 }
 
 /// One call of fit.
@@ -234,6 +219,19 @@ class Fitting {
 };
 
 }  // namespace
+
+bool is_better(const EpochRecord& a, const EpochRecord& b) {
+  return a.val_merit != b.val_merit ? a.val_merit > b.val_merit : a.val_loss < b.val_loss;
+}
+
+stats::Answers answers_of(const Outputs& outputs, const FitOptions& options) {
+  stats::Answers answers{options.target, outputs.logits, outputs.width, outputs.labels, outputs.values, options.scale};
+  if (options.target != Target::kRegression) return answers;
+  const auto std = static_cast<float>(options.scale.std), mean = static_cast<float>(options.scale.mean);
+  for (float& output : answers.outputs) output = output * std + mean;
+  for (double& value : answers.values) value = value * options.scale.std + options.scale.mean;
+  return answers;
+}
 
 bool is_out_of_patience(const std::vector<EpochRecord>& epochs, int64_t patience) {
   if (patience == 0 || epochs.empty()) return false;

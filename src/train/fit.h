@@ -154,4 +154,10 @@ struct Outputs {
 };
 Outputs infer(Trainee& trainee, BatchSource& source, int64_t batch_size);
 
+/// Outputs and labels as they are judged: of regression in the units that they had before they were standardised, the
+/// outputs by the arithmetic of model.pt.
+stats::Answers answers_of(const Outputs& outputs, const FitOptions& options);
+/// Whether epoch `a` is better than `b`, as FitResult::best has it.
+bool is_better(const EpochRecord& a, const EpochRecord& b);
+
 }  // namespace engraft::train

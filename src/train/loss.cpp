@@ -11,7 +11,8 @@ namespace engraft::train {
 
 namespace {
 
-constexpr int64_t kIgnoreNone = -100;  // no label is this
+constexpr int64_t kIgnoreNone = -100;                           // no label is this
+constexpr float kNoWeight = std::numeric_limits<float>::min();  // of a batch of weightless rows: its loss is 0
 
 /// [K] like `logits`; undefined where all classes weigh 1.
 at::Tensor class_weights(const at::Tensor& logits, const LossOptions& options) {
@@ -61,7 +62,6 @@ at::Tensor single_label_loss(const at::Tensor& logits, const TrainBatch& batch, 
     losses = share * losses + rest * row_losses(logits, batch.other_labels, weights, options);
     counts = share * counts + rest * row_weights(batch.other_labels, weights, logits);
   }
-  constexpr float kNoWeight = std::numeric_limits<float>::min();  // of a batch of weightless rows: its loss is 0
   return losses.sum() / counts.sum().clamp_min(kNoWeight);
 }
 
@@ -107,6 +107,37 @@ at::Tensor loss_of(const at::Tensor& logits, const TrainBatch& batch, const Loss
   return single_label_loss(logits, batch, options);
 }
 
+at::Tensor losses_of(const at::Tensor& logits, const TrainBatch& batch, const LossOptions& options) {
+  const int64_t networks = logits.size(1);
+  if (options.target == Target::kRegression) {
+    if (options.label_smoothing > 0 || !options.class_weights.empty())
+      return loss_of(logits.select(1, 0), batch, options);  // for what it throws
+    return (logits - batch.labels.to(logits.scalar_type()).unsqueeze(1)).square().mean(at::IntArrayRef({0, 2}));
+  }
+  const at::Tensor weights = class_weights(logits.select(1, 0), options);
+  if (options.target == Target::kMultiLabel) {
+    at::Tensor targets = batch.labels.to(logits.scalar_type()).unsqueeze(1);  // [B, 1, K]
+    if (options.label_smoothing > 0) targets = targets * (1 - options.label_smoothing) + options.label_smoothing / 2;
+    return at::binary_cross_entropy_with_logits(logits, targets.expand_as(logits), /*weight=*/{}, weights,
+                                                at::Reduction::None)
+        .mean(at::IntArrayRef({0, 2}));
+  }
+  const at::Tensor labels = batch.labels.unsqueeze(1).expand({-1, networks});  // [B, T]
+  at::Tensor losses;                                                           // [B, T]
+  if (options.target == Target::kSoftmax) {
+    losses = at::cross_entropy_loss(logits.transpose(1, 2), labels, weights, at::Reduction::None, kIgnoreNone,
+                                    options.label_smoothing);
+  } else {
+    at::Tensor targets = labels.to(logits.scalar_type());
+    if (options.label_smoothing > 0) targets = targets * (1 - options.label_smoothing) + options.label_smoothing / 2;
+    losses = at::binary_cross_entropy_with_logits(logits.squeeze(2), targets, /*weight=*/{}, /*pos_weight=*/{},
+                                                  at::Reduction::None);
+    if (weights.defined()) losses = losses * weights.index_select(0, batch.labels).unsqueeze(1);
+  }
+  if (!weights.defined()) return losses.mean(0);
+  return losses.sum(0) / weights.index_select(0, batch.labels).sum().clamp_min(kNoWeight);
+}
+
 at::Tensor teacher_loss(const at::Tensor& given, const at::Tensor& lessons, const TeacherLoss& options) {
   if (!options.are_logits) return 1 - at::cosine_similarity(given, lessons, 1).mean();
   const at::Tensor expected = at::log_softmax(lessons / options.temperature, 1);
@@ -128,6 +159,14 @@ int64_t count_right(const at::Tensor& logits, const TrainBatch& batch, Target ta
                                 ? at::where(batch.shares.ge(0.5), batch.labels, batch.other_labels)
                                 : batch.labels;  // [B]
   return predicted.eq(wanted).sum().item<int64_t>();
+}
+
+at::Tensor counts_right(const at::Tensor& logits, const TrainBatch& batch, Target target) {
+  if (target == Target::kRegression) return at::zeros({logits.size(1)}, logits.options().dtype(at::kLong));
+  if (target == Target::kMultiLabel) return logits.ge(0).eq(batch.labels.gt(0).unsqueeze(1)).all(2).sum(0);
+  const at::Tensor predicted =
+      logits.size(2) == 1 ? logits.squeeze(2).gt(0).to(at::kLong) : logits.argmax(2);  // [B, T]
+  return predicted.eq(batch.labels.unsqueeze(1)).sum(0);
 }
 
 }  // namespace engraft::train

@@ -26,8 +26,8 @@ struct LossOptions {
   double label_smoothing = 0;
   /// For each class (two with sigmoid), what the loss of its rows is multiplied by; multi-label: what the loss of the
   /// class is multiplied by in rows where it holds. Empty: 1 for all.
-  std::vector<double> class_weights;
-  TeacherLoss teacher;
+  std::vector<double> class_weights = {};
+  TeacherLoss teacher = {};
 };
 
 /// The loss of a batch, a scalar: softmax as torch.nn.functional.cross_entropy(weight, label_smoothing) defines it;
@@ -41,6 +41,10 @@ struct LossOptions {
 /// regression for smoothing or weights.
 at::Tensor loss_of(const at::Tensor& logits, const TrainBatch& batch, const LossOptions& options);
 
+/// The loss of each of T networks for the same batch, [T]: what loss_of() gives for `logits` [B, T, outputs], network
+/// by network, to rounding. For batches that are not mixed. Throws as loss_of().
+at::Tensor losses_of(const at::Tensor& logits, const TrainBatch& batch, const LossOptions& options);
+
 /// What is added to that where there is a teacher, without its weight, a scalar: of logits temperature² · the mean over
 /// rows of KL(softmax(lessons / temperature) || softmax(given / temperature)) (Hinton et al. 2015); of embeddings the
 /// mean over rows of 1 - cosine. `given` and `lessons` [B, width] float32.
@@ -49,5 +53,8 @@ at::Tensor teacher_loss(const at::Tensor& given, const at::Tensor& lessons, cons
 /// Rows whose highest logit (the sign of a single one) is the label; multi-label: rows all of whose classes hold where
 /// the logit is at least 0 and nowhere else; of a mixed row, the label with the larger share. Regression: 0.
 int64_t count_right(const at::Tensor& logits, const TrainBatch& batch, Target target);
+
+/// The same of each of T networks, `logits` [B, T, outputs], for batches that are not mixed: int64 [T].
+at::Tensor counts_right(const at::Tensor& logits, const TrainBatch& batch, Target target);
 
 }  // namespace engraft::train

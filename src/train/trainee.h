@@ -44,7 +44,7 @@ struct TrainBatch {
   at::Tensor other_labels;  // like labels, or undefined
   at::Tensor shares;        // [B] float32 in [0, 1], or undefined
   // What a teacher gives for the inputs, [B, width] float32, or undefined.
-  at::Tensor lessons;
+  at::Tensor lessons = {};
 };
 
 /// Gives batches of its rows in a wanted order.

@@ -116,7 +116,7 @@ TEST_CASE("what a killed writer left is taken away, and nothing else", "[unit]")
   test::put_file(folder / "run.toml.tmp-77", "half");
   test::put_file(folder / "notes", "mine");
   test::put_file(folder / "notes.tmp-1", "mine too");
-  store::remove_temporaries(folder.path(), store::kRunFile);
+  store::remove_temporaries(folder.path(), kRunFile);
   CHECK_FALSE(fs::exists(folder / "run.toml.tmp-77"));
   CHECK(fs::exists(folder / "notes.tmp-1"));
   store::remove_temporaries(folder.path());

@@ -126,6 +126,41 @@ TEST_CASE("another number of class weights is refused", "[unit]") {
                   UsageError);
 }
 
+TEST_CASE("the losses of several networks are what each has by itself", "[unit]") {
+  at::manual_seed(5);
+  struct Case {
+    Target target;
+    int64_t outputs;
+    double smoothing;
+    std::vector<double> weights;
+  };
+  const std::vector<Case> cases = {{Target::kSoftmax, 4, 0, {}},    {Target::kSoftmax, 4, 0.1, {1, 0.5, 2, 0}},
+                                   {Target::kSigmoid, 1, 0, {}},    {Target::kSigmoid, 1, 0.2, {3, 0.5}},
+                                   {Target::kMultiLabel, 3, 0, {}}, {Target::kMultiLabel, 3, 0.1, {1, 2, 3}},
+                                   {Target::kRegression, 1, 0, {}}};
+  for (const Case& c : cases) {
+    INFO(to_text(c.target) << " " << c.smoothing);
+    const at::Tensor logits = 3 * at::randn({7, 5, c.outputs});
+    train::TrainBatch batch;
+    if (c.target == Target::kMultiLabel) {
+      batch.labels = at::randint(0, 2, {7, c.outputs}).to(at::kFloat);
+    } else if (c.target == Target::kRegression) {
+      batch.labels = at::randn({7, 1});
+    } else {
+      batch.labels = at::randint(0, c.target == Target::kSigmoid ? 2 : c.outputs, {7}, at::kLong);
+    }
+    const train::LossOptions options{c.target, c.smoothing, c.weights, {}};
+    const at::Tensor losses = train::losses_of(logits, batch, options);
+    const at::Tensor right = train::counts_right(logits, batch, c.target);
+    REQUIRE(losses.sizes() == at::IntArrayRef({5}));
+    for (int64_t t = 0; t < 5; ++t) {
+      const at::Tensor own = logits.select(1, t).contiguous();
+      CHECK(losses[t].item<double>() == Approx(train::loss_of(own, batch, options).item<double>()).epsilon(1e-5));
+      CHECK(right[t].item<int64_t>() == train::count_right(own, batch, c.target));
+    }
+  }
+}
+
 TEST_CASE("rows are counted right by their label, mixed ones by the larger share", "[unit]") {
   // The highest logits are of classes 0 1 2 0 2.
   const at::Tensor logits = small::tensor_of(goldens::kLogits, {5, 3});

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <stdexcept>
 
 using namespace engraft;
@@ -56,6 +57,46 @@ TEST_CASE("ridge regression chooses a penalty that keeps noise out", "[unit]") {
   std::vector<int64_t> known, asked;
   const at::Tensor rows = draw(60, known), others = draw(200, asked);
   CHECK(count_equal(train::ridge_classes(rows, known, others), asked) >= 190);
+}
+
+TEST_CASE("rows left out are told as by a regression that never saw them", "[unit]") {
+  for (const int64_t dims : {5, 80}) {  // fewer and more than rows
+    for (const int64_t folds : {0, 5}) {
+      const Clouds known = clouds(12, dims, 1.5, 7);
+      const train::Ridge ridge(known.rows, known.labels, folds, /*seed=*/3);
+      const int64_t rows = known.rows.size(0);
+      // Which rows are left out together is the class's own matter; where each is by itself it is known.
+      if (folds > 0) {
+        const int64_t right = count_equal(ridge.left_out_classes(), known.labels);
+        CHECK(std::abs(right - count_equal(train::Ridge(known.rows, known.labels).left_out_classes(), known.labels)) <=
+              5);
+        continue;
+      }
+      const at::Tensor targets =
+          at::full({rows, 3}, -1.0, at::kDouble).scatter_(1, at::tensor(known.labels).unsqueeze(1), 1.0);
+      for (int64_t out = 0; out < rows; ++out) {
+        const at::Tensor rest = at::arange(rows).masked_select(at::arange(rows).ne(out));
+        const at::Tensor x = known.rows.to(at::kDouble).index_select(0, rest), y = targets.index_select(0, rest);
+        const at::Tensor center = x.mean(0), mean = y.mean(0), centred = x - center;
+        const at::Tensor gram = centred.t().matmul(centred) + ridge.penalty() * at::eye(dims, at::kDouble);
+        const at::Tensor weights = at::linalg_solve(gram, centred.t().matmul(y - mean));
+        const at::Tensor told = (known.rows[out].to(at::kDouble) - center).matmul(weights) + mean;
+        CHECK(told.argmax().item<int64_t>() == ridge.left_out_classes()[static_cast<size_t>(out)]);
+      }
+    }
+  }
+}
+
+TEST_CASE("as many folds as rows leave out each row by itself", "[unit]") {
+  for (const int64_t dims : {5, 80}) {
+    const Clouds known = clouds(12, dims, 1.5, 8);
+    const train::Ridge single(known.rows, known.labels), folds(known.rows, known.labels, known.rows.size(0));
+    CHECK(single.penalty() == Approx(folds.penalty()));
+    CHECK(single.left_out_classes() == folds.left_out_classes());
+  }
+  const Clouds few = clouds(1, 2, 1, 9);
+  CHECK_THROWS_AS(train::Ridge(few.rows, few.labels, 1), std::invalid_argument);
+  CHECK_THROWS_AS(train::Ridge(few.rows, few.labels, 4), std::invalid_argument);
 }
 
 TEST_CASE("ridge regression does not mind where the rows lie, nor one class alone", "[unit]") {

@@ -1,8 +1,8 @@
-#include "commands/table.h"
+#include "report/table.h"
 
 #include <algorithm>
 
-namespace engraft::commands {
+namespace engraft::report {
 
 std::string table_text(const std::vector<std::vector<std::string>>& rows) {
   const auto width_of = [](const std::string& text) {  // in code points
@@ -27,4 +27,4 @@ std::string table_text(const std::vector<std::vector<std::string>>& rows) {
   return out;
 }
 
-}  // namespace engraft::commands
+}  // namespace engraft::report

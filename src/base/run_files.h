@@ -1,0 +1,13 @@
+#pragma once
+
+namespace engraft {
+
+// Files of a run's folder (src/store/FORMAT.md).
+
+/// Written first and last of a run's files.
+inline constexpr const char* kRunFile = "run.toml";
+inline constexpr const char* kResultFile = "result.json";
+/// A line an epoch, whole lines at any moment.
+inline constexpr const char* kMetricsFile = "metrics.jsonl";
+
+}  // namespace engraft

@@ -1,0 +1,173 @@
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <thread>
+
+#include "base/text.h"
+#include "commands/commands.h"
+#include "io/atomic_file.h"
+#include "io/file_lock.h"
+#include "report/table.h"
+#include "sweep/plan.h"
+#include "sweep/spec.h"
+#include "sweep/state.h"
+#include "sweep/workers.h"
+
+namespace engraft::commands {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kShown = 10;  // of the results
+
+sweep::Plan plan_of(const SweepOptions& options, Reporter& reporter) {
+  sweep::Plan before = sweep::read_plan(options.out);
+  if (options.spec.empty()) {
+    if (before.trials.empty())
+      throw UsageError("SPEC is missing (a TOML file: what to try), and " + options.out + " has no plan yet");
+    return before;
+  }
+  return sweep::make_plan(sweep::parse_spec(io::read_file(options.spec), options.spec), options.spec, before, reporter);
+}
+
+io::Json plan_json(const sweep::Plan& plan, const sweep::Status& status) {
+  std::set<std::string> features;
+  int64_t stacks = 0, single = 0, epochs = 0;
+  for (const sweep::Group& group : plan.groups) {
+    features.insert(group.features);
+    ++(group.is_stack ? stacks : single);
+  }
+  for (const sweep::Trial& trial : plan.trials) {
+    if (trial.options.at("stage").empty()) epochs += trial.options.at("epochs").get<int64_t>();
+  }
+  return {{"trials", plan.trials.size()},
+          {"repeated", plan.repeated},
+          {"varied", plan.varied},
+          {"groups", plan.groups.size()},
+          {"stacks", stacks},
+          {"single", single},
+          {"sets_of_features", features.size()},
+          {"epochs_of_heads", epochs},
+          {"done", status.done},
+          {"failed", status.failed},
+          {"waiting", status.waiting},
+          {"running", status.running}};
+}
+
+std::string plan_text(const sweep::Plan& plan, const sweep::Status& status) {
+  const io::Json all = plan_json(plan, status);
+  const auto number = [&](const char* key) { return all.at(key).get<int64_t>(); };
+  std::string out = text::cat(text::count_of(number("trials"), "trial"), " over ", text::join(plan.varied, ", "));
+  if (plan.repeated > 0) out += text::cat("; ", plan.repeated, " more are repetitions and run once");
+  out += text::cat("\n  ", text::count_of(number("stacks"), "stack"), " of heads that learn together, at most ",
+                   sweep::kMostHeads, " each, and ", text::count_of(number("single"), "single training"), "\n  ",
+                   text::count_of(number("sets_of_features"), "set"),
+                   " of features, each computed once from the pictures, ", number("epochs_of_heads"),
+                   " epochs of heads on them\n");
+  if (status.done + status.failed > 0)
+    out += text::cat("  done before: ", status.done, ", failed before: ", status.failed, "\n");
+  std::vector<std::vector<std::string>> rows = {{"group", "", "trials", "features", "first trial"}};
+  for (const sweep::Group& group : plan.groups) {
+    rows.push_back({group.id, group.is_stack ? "stack" : "single", std::to_string(group.trials.size()),
+                    group.features.substr(0, 8), plan.trials[group.trials.front()].varied.dump()});
+  }
+  constexpr size_t kMostRows = 40;
+  const size_t left_out = rows.size() > kMostRows + 1 ? rows.size() - kMostRows - 1 : 0;
+  rows.resize(rows.size() - left_out);
+  return out + "\n" + report::table_text(rows) + (left_out > 0 ? text::cat("… and ", left_out, " more\n") : "");
+}
+
+std::string status_text(const sweep::Status& status) {
+  std::string out = text::cat(status.total(), " trials: ", status.done, " done, ", status.failed, " failed, ",
+                              status.running, " running, ", status.waiting, " waiting\n");
+  for (const std::string& worker : status.workers) out += "  " + worker + "\n";
+  return out;
+}
+
+io::Json status_json(const sweep::Status& status) {
+  return {{"trials", status.total()},  {"done", status.done},       {"failed", status.failed},
+          {"running", status.running}, {"waiting", status.waiting}, {"workers", status.workers}};
+}
+
+ExitCode look(const SweepOptions& options, const sweep::Plan& plan, Session& session) {
+  const sweep::Status status = sweep::status_of(options.out, plan);
+  if (options.results) {
+    const std::vector<io::Json> results = sweep::results_of(options.out, plan);
+    if (!options.common.json) session.out << sweep::results_csv(results, plan.varied);
+    for (const io::Json& result : results) {
+      if (options.common.json) session.out << io::json_line(result) << "\n";
+    }
+  } else if (options.status) {
+    session.out << (options.common.json ? io::json_line(status_json(status)) + "\n" : status_text(status));
+  } else {
+    session.out << (options.common.json ? io::json_line(plan_json(plan, status)) + "\n" : plan_text(plan, status));
+  }
+  return ExitCode::kDone;
+}
+
+/// The command line of one worker of this sweep.
+std::vector<std::string> worker_command(const SweepOptions& options) {
+  const auto cores = static_cast<int64_t>(std::max(1U, std::thread::hardware_concurrency()));
+  const int64_t threads = options.threads > 0 ? options.threads : std::max<int64_t>(1, cores / options.workers);
+  std::vector<std::string> command = {fs::read_symlink("/proc/self/exe"),
+                                      "sweep",
+                                      "--worker",
+                                      "--quiet",
+                                      "--out",
+                                      options.out,
+                                      "--threads",
+                                      std::to_string(threads),
+                                      "--models",
+                                      options.models,
+                                      "--cache-limit",
+                                      text::shortest(options.cache_limit)};
+  if (!options.cache_dir.empty()) command.insert(command.end(), {"--cache-dir", options.cache_dir});
+  if (options.halving) command.emplace_back("--halving");
+  if (options.stop_first) command.emplace_back("--stop-first");
+  if (options.common.json) command.emplace_back("--json");
+  return command;
+}
+
+}  // namespace
+
+ExitCode run(const SweepOptions& options, Session& session) {
+  if (options.dry_run + options.status + options.results > 1)
+    throw UsageError("--dry-run, --status and --results are three looks; give one of them");
+  sweep::Plan plan;
+  if (options.dry_run || options.status || options.results) {
+    plan = options.dry_run ? plan_of(options, session.reporter) : sweep::read_plan(options.out);
+    if (plan.trials.empty()) throw DataError(options.out + ": no sweep (plan.json)");
+    return look(options, plan, session);
+  }
+  io::make_folders(options.out);
+  {
+    const io::FileLock lock(options.out + "/plan.lock");  // of several that begin at once, one after another extends it
+    plan = plan_of(options, session.reporter);
+    if (!options.spec.empty()) sweep::write_plan(options.out, plan);
+  }
+  if (options.retry_failed) {
+    const int64_t again = sweep::forget_failures(options.out, plan);
+    session.reporter.note(text::cat("failed before and run again: ", again));
+  }
+  sweep::WorkersOptions workers;
+  workers.count = options.workers;
+  workers.command = worker_command(options);
+  workers.stops_first = options.stop_first;
+  sweep::run_workers(options.out, plan, workers, session.reporter);
+
+  const std::vector<io::Json> results = sweep::results_of(options.out, plan);
+  io::write_file(options.out + "/results.csv", sweep::results_csv(results, plan.varied));
+  const sweep::Status status = sweep::status_of(options.out, plan);
+  if (!options.common.json) {
+    session.out << sweep::results_text(results, plan.varied, kShown) << status_text(status) << options.out
+                << "/results.csv has all of them\n";
+  }
+  return status.failed > 0 ? ExitCode::kTooManyBad : ExitCode::kDone;
+}
+
+}  // namespace engraft::commands

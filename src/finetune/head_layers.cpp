@@ -1,0 +1,163 @@
+#include "finetune/head_layers.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+#include "base/text.h"
+
+namespace engraft::finetune {
+
+namespace {
+
+using Kind = model::HeadLayer::Kind;
+
+at::Tensor activated(const at::Tensor& x, Kind kind) {
+  switch (kind) {
+    case Kind::kRelu:
+      return at::relu(x);
+    case Kind::kGelu:
+      return at::gelu(x);
+    case Kind::kSilu:
+      return at::silu(x);
+    case Kind::kTanh:
+      return at::tanh(x);
+    case Kind::kLinear:
+    case Kind::kDropout:
+      break;
+  }
+  return x;
+}
+
+/// `x` [B, T, H] with each head's own probability [T]. What is drawn is the same for all heads, and does not depend on
+/// how many there are.
+at::Tensor dropped(const at::Tensor& x, const at::Tensor& probabilities) {
+  const at::Tensor drawn = at::rand({x.size(0), 1, x.size(2)}, x.options().requires_grad(false));
+  const at::Tensor p = probabilities.view({1, -1, 1});
+  const at::Tensor kept = drawn.ge(p).to(x.scalar_type()) / (1 - p).clamp_min(1e-12);
+  return x * kept;
+}
+
+}  // namespace
+
+StackedLayers::StackedLayers(const std::vector<model::Head>& heads,
+                             const std::vector<std::vector<model::HeadLayer>>& layers)
+    : heads_(static_cast<int64_t>(heads.size())), layers_(layers.front()) {
+  const c10::NoGradGuard no_grad;
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    if (layers_[i].kind != Kind::kDropout) continue;
+    std::vector<float> own;
+    for (const auto& of_head : layers) own.push_back(static_cast<float>(of_head[i].probability));
+    probabilities_.push_back(at::tensor(own).to(heads.front().parameters().front().value.device()));
+  }
+  for (size_t p = 0; p < heads.front().parameters().size(); p += 2) {
+    std::vector<at::Tensor> weights, biases;
+    for (const model::Head& head : heads) {
+      weights.push_back(head.parameters()[p].value.detach());
+      biases.push_back(head.parameters()[p + 1].value.detach());
+    }
+    linear_.push_back({at::stack(weights), at::stack(biases), {}, {}});
+  }
+  make_gradients();
+}
+
+void StackedLayers::make_gradients() {
+  for (Linear& layer : linear_) {
+    layer.weight_gradient = at::zeros_like(layer.weight);
+    layer.bias_gradient = at::zeros_like(layer.bias);
+  }
+}
+
+std::vector<tensor::NamedTensor> StackedLayers::parameters(int64_t t) const {
+  std::vector<tensor::NamedTensor> out;
+  for (size_t i = 0; i < linear_.size(); ++i) {
+    const auto add = [&](const char* name, const at::Tensor& value, const at::Tensor& gradient) {
+      at::Tensor own = value.select(0, t);
+      own.mutable_grad() = gradient.select(0, t);
+      out.push_back({text::cat("fc", i + 1, ".", name), own});
+    };
+    add("weight", linear_[i].weight, linear_[i].weight_gradient);
+    add("bias", linear_[i].bias, linear_[i].bias_gradient);
+  }
+  return out;
+}
+
+StackedLayers StackedLayers::selected(const std::vector<int64_t>& heads) const {
+  const c10::NoGradGuard no_grad;
+  StackedLayers out;
+  out.heads_ = static_cast<int64_t>(heads.size());
+  out.layers_ = layers_;
+  const at::Tensor places = at::tensor(heads, at::kLong).to(linear_.front().weight.device());
+  for (const at::Tensor& own : probabilities_) out.probabilities_.push_back(own.index_select(0, places));
+  for (const Linear& layer : linear_) {
+    out.linear_.push_back({layer.weight.index_select(0, places), layer.bias.index_select(0, places), {}, {}});
+  }
+  out.make_gradients();
+  return out;
+}
+
+at::Tensor StackedLayers::first_product(const at::Tensor& rows) const {
+  const at::Tensor& weight = linear_.front().weight;                                          // [T, out, D]
+  return rows.matmul(weight.flatten(0, 1).t()).view({rows.size(0), heads_, weight.size(1)});  // [B, T, out]
+}
+
+at::Tensor StackedLayers::after_first(at::Tensor first, bool is_training) const {
+  at::Tensor x = std::move(first);  // [B, T, H]
+  size_t next = 0, next_dropout = 0;
+  for (const model::HeadLayer& layer : layers_) {
+    if (layer.kind == Kind::kLinear) {
+      const Linear& own = linear_[next];
+      // The first product was made before.
+      if (next > 0) x = x.transpose(0, 1).bmm(own.weight.transpose(1, 2)).transpose(0, 1);  // [B, T, out]
+      x = x + own.bias;
+      ++next;
+    } else if (layer.kind == Kind::kDropout) {
+      if (is_training) x = dropped(x, probabilities_[next_dropout]);
+      ++next_dropout;
+    } else {
+      x = activated(x, layer.kind);
+    }
+  }
+  return x;
+}
+
+at::Tensor StackedLayers::infer(const at::Tensor& rows) const {
+  const c10::NoGradGuard no_grad;
+  return after_first(first_product(rows), /*is_training=*/false);
+}
+
+at::Tensor StackedLayers::forward(const at::Tensor& rows) {
+  {
+    const c10::NoGradGuard no_grad;
+    first_ = first_product(rows);
+  }
+  first_.set_requires_grad(true);
+  for (size_t i = 0; i < linear_.size(); ++i) {
+    linear_[i].bias.set_requires_grad(true);
+    if (i > 0) linear_[i].weight.set_requires_grad(true);
+  }
+  const c10::AutoGradMode with_gradients(true);
+  return after_first(first_, /*is_training=*/true);
+}
+
+void StackedLayers::gradient(const at::Tensor& rows, const at::Tensor& losses) {
+  for (size_t i = 0; i < linear_.size(); ++i) {
+    Linear& layer = linear_[i];
+    layer.bias_gradient.zero_();
+    layer.bias.mutable_grad() = layer.bias_gradient;
+    if (i == 0) continue;
+    layer.weight_gradient.zero_();
+    layer.weight.mutable_grad() = layer.weight_gradient;
+  }
+  losses.sum().backward();
+  const c10::NoGradGuard no_grad;
+  for (Linear& layer : linear_) {
+    layer.bias.set_requires_grad(false);
+    layer.weight.set_requires_grad(false);
+  }
+  const at::Tensor of_first = first_.grad().flatten(1);  // [B, T · out]
+  at::Tensor into = linear_.front().weight_gradient.flatten(0, 1);
+  at::mm_out(into, of_first.t(), rows);
+  first_ = at::Tensor();
+}
+
+}  // namespace engraft::finetune

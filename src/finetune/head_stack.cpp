@@ -1,0 +1,339 @@
+#include "finetune/head_stack.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <optional>
+
+#include "base/errors.h"
+#include "base/stop.h"
+#include "base/text.h"
+#include "finetune/head_layers.h"
+#include "stats/judgement.h"
+#include "tensor/blocks.h"
+#include "train/gradients.h"
+#include "train/optimizer.h"
+#include "train/sampler.h"
+
+namespace engraft::finetune {
+
+namespace {
+
+using Kind = model::HeadLayer::Kind;
+
+/// Those of the head with its last layer.
+std::vector<model::HeadLayer> layers_of(const model::HeadOptions& options) {
+  std::vector<model::HeadLayer> layers = model::parse_head(options.spec);
+  model::HeadLayer last;
+  last.width = options.outputs;
+  layers.push_back(last);
+  return layers;
+}
+
+bool have_one_shape(const model::HeadOptions& a, const model::HeadOptions& b) {
+  const auto of_a = layers_of(a), of_b = layers_of(b);
+  return a.embedding_dim == b.embedding_dim && a.seed == b.seed &&
+         std::equal(of_a.begin(), of_a.end(), of_b.begin(), of_b.end(),
+                    [](const model::HeadLayer& x, const model::HeadLayer& y) {
+                      return x.kind == y.kind && (x.kind == Kind::kDropout || x.width == y.width);
+                    });
+}
+
+/// What fit() does and a stack does not.
+bool needs_fit(const train::FitOptions& o) {
+  return o.accumulate != 1 || o.clip_norm > 0 || o.ema > 0 || o.teacher.weight > 0 || o.optimizer.name == "lbfgs";
+}
+
+/// As fit() has it, with the stage's steps filled in.
+train::Schedule schedule_of(const train::FitOptions& options, int64_t steps_per_epoch) {
+  train::Schedule schedule = options.schedule;
+  schedule.total_steps = steps_per_epoch * options.epochs;
+  schedule.warmup_steps = steps_per_epoch * options.warmup_epochs;
+  train::rate_at(schedule, 0);  // for what it throws
+  return schedule;
+}
+
+/// A trial while it learns.
+struct Learner {
+  size_t trial = 0;
+  train::Schedule schedule;
+  std::unique_ptr<train::Optimizer> optimizer;
+  double rate = 0;  // of the last step
+};
+
+class Stack {
+ public:
+  Stack(const std::vector<HeadTrial>& trials, train::BatchSource& train, train::BatchSource& val,
+        const StackOptions& options, Reporter& reporter)
+      : trials_(trials),
+        train_(train),
+        val_(val),
+        options_(options),
+        reporter_(reporter),
+        shared_(trials.front().fit),
+        outcomes_(trials.size()) {
+    const int64_t steps = (train.rows() + shared_.batch_size - 1) / shared_.batch_size;
+    for (size_t t = 0; t < trials.size(); ++t) {
+      Learner learner;
+      learner.trial = t;
+      learner.schedule = schedule_of(trials[t].fit, steps);
+      learners_.push_back(std::move(learner));
+    }
+  }
+
+  std::vector<HeadOutcome> run() {
+    for (int64_t epoch = 1; epoch <= shared_.epochs && !learners_.empty(); ++epoch) {
+      const Stopwatch watch;
+      train_epoch(epoch);
+      validate(epoch, watch);
+      drop(ended_after(epoch), epoch);
+      if (options_.halves && is_rung(epoch)) drop(worse_half(), epoch);
+    }
+    return std::move(outcomes_);
+  }
+
+ private:
+  static constexpr int64_t kRungs[] = {8, 4, 2};
+
+  bool is_rung(int64_t epoch) const {
+    return epoch < shared_.epochs && std::any_of(std::begin(kRungs), std::end(kRungs), [&](int64_t part) {
+             return epoch == std::max<int64_t>(1, shared_.epochs / part);
+           });
+  }
+
+  /// On the device of the rows, which the first batch tells.
+  void make_layers(const c10::Device& device) {
+    std::vector<model::Head> heads;
+    std::vector<std::vector<model::HeadLayer>> layers;
+    for (const HeadTrial& trial : trials_) {
+      heads.emplace_back(trial.head);
+      heads.back().to(device);
+      layers.push_back(layers_of(trial.head));
+    }
+    layers_.emplace(heads, layers);
+    make_optimizers({});
+  }
+
+  /// `states`: what each optimiser goes on from; none at the beginning.
+  void make_optimizers(const std::vector<std::vector<tensor::NamedTensor>>& states) {
+    for (size_t i = 0; i < learners_.size(); ++i) {
+      Learner& learner = learners_[i];
+      learner.optimizer =
+          train::make_optimizer(trials_[learner.trial].fit.optimizer, layers_->parameters(static_cast<int64_t>(i)));
+      if (!states.empty()) learner.optimizer->restore(states[i]);
+    }
+  }
+
+  void train_epoch(int64_t epoch) {
+    const std::vector<int64_t> order =
+        train::epoch_order({shared_.seed, shared_.stage, epoch}, train_.rows(), shared_.balance_by);
+    train_.start(order, epoch, shared_.batch_size);
+    loss_sums_ = at::Tensor();
+    train::TrainBatch batch;
+    int64_t rows = 0;
+    while (train_.next(batch)) {
+      throw_if_stopped("training");
+      if (!layers_) make_layers(batch.inputs.device());
+      step(batch);
+      rows += batch.labels.size(0);
+      reporter_.progress(text::cat("epoch ", epoch, " of ", shared_.epochs), rows, train_.rows(),
+                         text::count_of(static_cast<int64_t>(learners_.size()), "head"));
+    }
+  }
+
+  void step(const train::TrainBatch& batch) {
+    train::seed_step({shared_.seed, shared_.stage, step_});
+    const train::LossOptions loss{shared_.target, shared_.label_smoothing, shared_.class_weights, {}};
+    const at::Tensor logits = layers_->forward(batch.inputs);         // [B, T, K]
+    const at::Tensor losses = train::losses_of(logits, batch, loss);  // [T]
+    layers_->gradient(batch.inputs, losses);
+    const auto rows = static_cast<double>(batch.labels.size(0));
+    const at::Tensor sums = losses.detach().to(at::kDouble) * rows;
+    const at::Tensor right = train::counts_right(logits.detach(), batch, shared_.target);
+    right_ = loss_sums_.defined() ? right_ + right : right;
+    loss_sums_ = loss_sums_.defined() ? loss_sums_ + sums : sums;
+    update(batch.inputs.is_cpu());
+    ++step_;
+  }
+
+  void update(bool is_on_cpu) {
+    const auto move = [&](int64_t first, int64_t count) {
+      for (int64_t i = first; i < first + count; ++i) {
+        Learner& learner = learners_[static_cast<size_t>(i)];
+        const auto& epochs = outcomes_[learner.trial].epochs;
+        std::vector<double> losses;
+        if (learner.schedule.shape == "plateau") {
+          for (const train::EpochRecord& record : epochs) losses.push_back(record.val_loss);
+        }
+        learner.rate =
+            train::rate_at(learner.schedule, step_, train::plateau_reductions(losses, learner.schedule.patience));
+        learner.optimizer->step(learner.rate);
+      }
+    };
+    const auto count = static_cast<int64_t>(learners_.size());
+    if (!is_on_cpu) return move(0, count);
+    tensor::for_blocks(count, kHeadsABlock, [&](const tensor::Block& block) { move(block.first, block.count); });
+  }
+
+  void validate(int64_t epoch, const Stopwatch& watch) {
+    const std::vector<train::Outputs> outputs = infer();
+    const at::Tensor sums = loss_sums_.to(at::kCPU), right = right_.to(at::kCPU);
+    for (size_t i = 0; i < learners_.size(); ++i) {
+      HeadOutcome& outcome = outcomes_[learners_[i].trial];
+      const auto place = static_cast<int64_t>(i);
+      train::EpochRecord record;
+      record.epoch = epoch;
+      record.learning_rate = learners_[i].rate;
+      record.train_loss = sums[place].item<double>() / static_cast<double>(train_.rows());
+      record.train_right = right[place].item<double>() / static_cast<double>(train_.rows());
+      record.seconds = watch.seconds() / static_cast<double>(learners_.size());
+      try {
+        const train::Where at{shared_.stage, epoch, /*step=*/0};
+        train::check_finite("the training loss", record.train_loss, at);
+        judge(outputs[i], at, record);
+      } catch (const Error& error) {
+        outcome.failure = error.what();
+        continue;
+      }
+      outcome.epochs.push_back(record);
+      if (!options_.takes_last && outcome.epochs.size() > 1 &&
+          !train::is_better(record, outcome.epochs[outcome.best])) {
+        continue;
+      }
+      if (outcome.epochs.size() == 1 || train::is_better(record, outcome.epochs[outcome.best]))
+        outcome.best = outcome.epochs.size() - 1;
+      outcome.parameters = tensor::snapshot(layers_->parameters(place));
+      outcome.outputs = outputs[i];
+    }
+  }
+
+  /// Of every learner for the validation rows.
+  std::vector<train::Outputs> infer() {
+    std::vector<train::Outputs> outputs(learners_.size());
+    std::vector<int64_t> in_order(static_cast<size_t>(val_.rows()));
+    for (size_t i = 0; i < in_order.size(); ++i) in_order[i] = static_cast<int64_t>(i);
+    val_.start(in_order, /*epoch=*/0, kInferredRows);
+    train::TrainBatch batch;
+    while (val_.next(batch)) {
+      throw_if_stopped("evaluating");
+      const at::Tensor logits = layers_->infer(batch.inputs).transpose(0, 1).to(at::kCPU).contiguous();  // [T, B, K]
+      const bool are_classes = batch.labels.scalar_type() == at::kLong;
+      const at::Tensor labels = batch.labels.to(at::kCPU, are_classes ? at::kLong : at::kDouble).contiguous();
+      const auto each = static_cast<size_t>(logits.size(1) * logits.size(2));
+      for (size_t t = 0; t < outputs.size(); ++t) {
+        train::Outputs& own = outputs[t];
+        own.width = logits.size(2);
+        const float* values = logits.const_data_ptr<float>() + t * each;
+        own.logits.insert(own.logits.end(), values, values + each);
+        if (are_classes) {
+          const int64_t* given = labels.const_data_ptr<int64_t>();
+          own.labels.insert(own.labels.end(), given, given + labels.numel());
+        } else {
+          const double* given = labels.const_data_ptr<double>();
+          own.values.insert(own.values.end(), given, given + labels.numel());
+        }
+      }
+    }
+    return outputs;
+  }
+
+  void judge(const train::Outputs& outputs, const train::Where& at, train::EpochRecord& record) const {
+    for (const float output : outputs.logits) train::check_finite("an output", output, at);
+    const stats::Judgement judged = stats::judge(train::answers_of(outputs, shared_));
+    train::check_finite("the validation loss", judged.loss, at);
+    record.val_loss = judged.loss;
+    record.val_merit = judged.merit;
+    record.val_metrics = judged.metrics;
+  }
+
+  /// Places of learners that failed or are out of patience.
+  std::vector<size_t> ended_after(int64_t epoch) const {
+    std::vector<size_t> places;
+    for (size_t i = 0; i < learners_.size(); ++i) {
+      const HeadOutcome& outcome = outcomes_[learners_[i].trial];
+      const bool is_tired =
+          epoch < shared_.epochs && train::is_out_of_patience(outcome.epochs, trials_[learners_[i].trial].fit.patience);
+      if (!outcome.failure.empty() || is_tired) places.push_back(i);
+    }
+    return places;
+  }
+
+  std::vector<size_t> worse_half() const {
+    std::vector<size_t> places(learners_.size());
+    for (size_t i = 0; i < places.size(); ++i) places[i] = i;
+    const auto best_of = [&](size_t place) -> const train::EpochRecord& {
+      const HeadOutcome& outcome = outcomes_[learners_[place].trial];
+      return outcome.epochs[outcome.best];
+    };
+    std::stable_sort(places.begin(), places.end(),
+                     [&](size_t a, size_t b) { return train::is_better(best_of(a), best_of(b)); });
+    places.erase(places.begin(), places.begin() + static_cast<std::ptrdiff_t>((places.size() + 1) / 2));
+    std::sort(places.begin(), places.end());
+    return places;
+  }
+
+  /// Goes on without those at `places`, ascending.
+  void drop(const std::vector<size_t>& places, int64_t epoch) {
+    if (places.empty()) return;
+    std::vector<Learner> left;
+    std::vector<int64_t> kept;
+    std::vector<std::vector<tensor::NamedTensor>> states;
+    for (size_t i = 0; i < learners_.size(); ++i) {
+      if (std::binary_search(places.begin(), places.end(), i)) {
+        outcomes_[learners_[i].trial].is_cut_short = epoch < shared_.epochs;
+        continue;
+      }
+      kept.push_back(static_cast<int64_t>(i));
+      states.push_back(tensor::snapshot(learners_[i].optimizer->state()));
+      left.push_back(std::move(learners_[i]));
+    }
+    learners_ = std::move(left);
+    if (learners_.empty()) return;
+    for (Learner& learner : learners_) learner.optimizer.reset();
+    layers_.emplace(layers_->selected(kept));
+    make_optimizers(states);
+  }
+
+  /// As many heads a thread takes at a time.
+  static constexpr int64_t kHeadsABlock = 4;
+  static constexpr int64_t kInferredRows = 1024;
+
+  const std::vector<HeadTrial>& trials_;
+  train::BatchSource& train_;
+  train::BatchSource& val_;
+  const StackOptions options_;
+  Reporter& reporter_;
+  const train::FitOptions& shared_;
+  std::vector<HeadOutcome> outcomes_;
+  std::vector<Learner> learners_;  // as they stand in the layers
+  std::optional<StackedLayers> layers_;
+  int64_t step_ = 0;
+  at::Tensor loss_sums_, right_;  // of the epoch, [T]
+};
+
+}  // namespace
+
+bool can_stand_together(const HeadTrial& a, const HeadTrial& b) {
+  const train::FitOptions &x = a.fit, &y = b.fit;
+  return !needs_fit(x) && !needs_fit(y) && have_one_shape(a.head, b.head) && x.seed == y.seed && x.stage == y.stage &&
+         x.epochs == y.epochs && x.batch_size == y.batch_size && x.balance_by == y.balance_by && x.target == y.target &&
+         x.label_smoothing == y.label_smoothing && x.class_weights == y.class_weights && x.scale.mean == y.scale.mean &&
+         x.scale.std == y.scale.std && x.optimizer.name == y.optimizer.name &&
+         x.optimizer.momentum == y.optimizer.momentum && x.optimizer.nesterov == y.optimizer.nesterov;
+}
+
+std::vector<HeadOutcome> fit_heads(const std::vector<HeadTrial>& trials, train::BatchSource& train,
+                                   train::BatchSource& val, const StackOptions& options, Reporter& reporter) {
+  if (trials.empty()) return {};
+  for (const HeadTrial& trial : trials) {
+    if (!can_stand_together(trials.front(), trial))
+      throw UsageError("heads that learn by other batches, losses or rules, or have other layers, cannot be stacked");
+  }
+  return Stack(trials, train, val, options, reporter).run();
+}
+
+}  // namespace engraft::finetune

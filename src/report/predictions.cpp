@@ -1,0 +1,123 @@
+#include "report/predictions.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "base/errors.h"
+#include "base/run_files.h"
+#include "base/target.h"
+#include "base/text.h"
+#include "io/csv.h"
+#include "io/json.h"
+#include "io/toml.h"
+
+namespace engraft::report {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<std::string> sorted_labels(const std::string& text) {
+  std::vector<std::string> labels = text::split(text, kLabelSeparator);
+  std::sort(labels.begin(), labels.end());
+  return labels;
+}
+
+size_t required_column(const io::CsvTable& table, const std::string& name, const std::string& path) {
+  const int64_t column = table.column(name);
+  if (column >= 0) return static_cast<size_t>(column);
+  throw DataError(path + ": has no column " + name + "; columns: " + text::join(table.header, " ") +
+                  "; a table of labelled pictures comes from train (predictions.csv) or evaluate --predictions");
+}
+
+double number(const std::string& field, const std::string& path, int64_t line) {
+  const std::optional<double> value = text::to_double(field);
+  if (!value || !std::isfinite(*value)) throw DataError(text::cat(path, ":", line, ": '", field, "' is no number"));
+  return *value;
+}
+
+bool is_multi_label(const io::CsvTable& table, size_t label, size_t truth) {
+  return std::any_of(table.rows.begin(), table.rows.end(), [&](const std::vector<std::string>& row) {
+    const std::string both = row[label] + row[truth];
+    return row[label].empty() || row[truth].empty() || both.find(kLabelSeparator) != std::string::npos;
+  });
+}
+
+void read_table(const std::string& path, Predictions& out) {
+  const io::CsvTable table = io::read_csv(path);
+  if (table.rows.empty()) throw DataError(path + ": has no pictures");
+  const size_t picture = required_column(table, "image_path", path);
+  const bool is_number = table.column("true_value") >= 0;
+  const size_t truth = required_column(table, is_number ? "true_value" : "true_label", path);
+  const size_t said = required_column(table, is_number ? "value" : "label", path);
+  if (is_number) {
+    out.metric = "mae";
+  } else if (out.metric.empty()) {
+    out.metric = is_multi_label(table, said, truth) ? "exact_match" : "top1";
+  }
+
+  std::vector<size_t> order(table.rows.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return table.rows[a][picture] < table.rows[b][picture]; });
+  for (const size_t i : order) {
+    const std::vector<std::string>& row = table.rows[i];
+    out.pictures.push_back(row[picture]);
+    out.truths.push_back(row[truth]);
+    if (is_number) {
+      const int64_t line = table.lines[i];
+      out.values.push_back(std::abs(number(row[said], path, line) - number(row[truth], path, line)));
+    } else {
+      out.values.push_back(sorted_labels(row[said]) == sorted_labels(row[truth]) ? 1 : 0);
+    }
+    for (size_t c = 0; c < row.size(); ++c) {
+      if (c != picture && c != said && table.header[c] != "score" && (c != truth || !is_number))
+        out.columns[table.header[c]].push_back(row[c]);
+    }
+  }
+}
+
+/// The name that result.json gives what predictions.csv allows to count.
+std::string metric_in(const io::Json& result) {
+  for (const char* name : {"top1", "exact_match", "mae"}) {
+    if (result.contains(name)) return name;
+  }
+  return "";
+}
+
+}  // namespace
+
+Predictions read_predictions(const std::string& path) {
+  Predictions out;
+  out.path = path;
+  if (!fs::is_directory(path)) {
+    read_table(path, out);
+    return out;
+  }
+  const std::string result_file = path + "/" + kResultFile, run_file = path + "/" + kRunFile;
+  if (!fs::exists(result_file)) {
+    throw DataError(path + (fs::exists(run_file) ? ": a run that has not finished (no result.json); "
+                                                   "train --resume goes on with it"
+                                                 : ": not a run folder (no result.json and no run.toml)"));
+  }
+  const io::Json result = io::read_json(result_file);
+  try {
+    out.metric = metric_in(result);
+    if (result.contains("loss")) out.loss = result.at("loss").get<double>();
+    out.pictures_digest = result.value("pictures_digest", "");
+    io::Json options = io::read_toml(run_file);
+    options.erase("resolved");
+    if (options.contains("seed")) out.seed = options.at("seed").get<int64_t>();
+    options.erase("seed");
+    out.setting = io::json_line(options);
+  } catch (const nlohmann::json::exception& error) {
+    throw DataError(result_file + ": " + error.what());
+  }
+  read_table(path + "/predictions.csv", out);
+  return out;
+}
+
+}  // namespace engraft::report

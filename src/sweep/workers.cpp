@@ -1,0 +1,147 @@
+#include "sweep/workers.h"
+
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "base/errors.h"
+#include "base/stop.h"
+#include "base/text.h"
+#include "io/atomic_file.h"
+#include "io/json.h"
+#include "sweep/state.h"
+
+extern char** environ;
+
+namespace engraft::sweep {
+
+namespace {
+
+pid_t start(const std::vector<std::string>& command) {
+  std::vector<char*> arguments;
+  for (const std::string& argument : command) arguments.push_back(const_cast<char*>(argument.c_str()));
+  arguments.push_back(nullptr);
+  pid_t process = 0;
+  const int error = ::posix_spawn(&process, arguments.front(), nullptr, nullptr, arguments.data(), environ);
+  if (error != 0) throw SystemError("cannot start " + command.front() + ": " + std::strerror(error));
+  return process;
+}
+
+bool is_stop(int code) {
+  return code == static_cast<int>(ExitCode::kStopped) || code == static_cast<int>(ExitCode::kInterrupted);
+}
+
+std::string end_text(int status) {
+  if (WIFSIGNALED(status)) {
+    return text::cat("killed by signal ", WTERMSIG(status), " (", ::strsignal(WTERMSIG(status)),
+                     WTERMSIG(status) == SIGKILL ? "; out of memory?)" : ")");
+  }
+  return text::cat("ended with exit code ", WEXITSTATUS(status));
+}
+
+class Workers {
+ public:
+  Workers(const std::string& sweep, const Plan& plan, const WorkersOptions& options, Reporter& reporter)
+      : sweep_(sweep), plan_(plan), options_(options), reporter_(reporter) {}
+
+  void run() {
+    try {
+      while (true) {
+        const Status now = status_of(sweep_, plan_);
+        reporter_.progress("sweep", now.done + now.failed, now.total(),
+                           now.failed > 0 ? text::cat(now.failed, " failed") : "");
+        const bool ends = now.waiting + now.running == 0 || (options_.stops_first && now.failed > failed_before());
+        if (ends && running_.empty()) break;
+        throw_if_stopped("sweeping");
+        if (!ends && now.waiting > 0) fill_up();
+        std::this_thread::sleep_for(std::chrono::duration<double>(options_.poll_s));
+        reap();
+      }
+    } catch (...) {
+      stop_all();
+      throw;
+    }
+  }
+
+ private:
+  int64_t failed_before() {
+    if (failed_before_ < 0) failed_before_ = status_of(sweep_, plan_).failed;
+    return failed_before_;
+  }
+
+  void fill_up() {
+    while (static_cast<int64_t>(running_.size()) < options_.count) running_.push_back(start(options_.command));
+  }
+
+  void reap() {
+    for (size_t i = running_.size(); i-- > 0;) {
+      int status = 0;
+      if (::waitpid(running_[i], &status, WNOHANG) != running_[i]) continue;
+      const pid_t process = running_[i];
+      running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(i));
+      if (WIFEXITED(status) && WEXITSTATUS(status) == 0) continue;
+      if (WIFEXITED(status) && is_stop(WEXITSTATUS(status)))
+        throw Stopped(static_cast<ExitCode>(WEXITSTATUS(status)), "stopped while sweeping; the same command goes on");
+      take_note_of_death(process, status);
+    }
+  }
+
+  /// What the dead worker had claimed, if it had; see holder_of.
+  void take_note_of_death(pid_t process, int status) {
+    for (const Group& group : plan_.groups) {
+      if (last_process(group_folder(sweep_, group.id)) != process) continue;
+      reporter_.warn(text::cat("a worker was ", end_text(status), " at group ", group.id));
+      if (++deaths_[group.id] >= kMostDeaths) fail(group, status);
+      return;
+    }
+    throw SystemError(text::cat("a worker ", end_text(status), " before it began with a trial"));
+  }
+
+  void fail(const Group& group, int status) {
+    const std::unique_ptr<Claim> claim = Claim::take(group_folder(sweep_, group.id));
+    if (claim == nullptr) return;
+    for (const size_t place : group.trials) {
+      const std::string& id = plan_.trials[place].id;
+      if (ended_state(sweep_, id) != TrialState::kWaiting) continue;
+      const std::string work = work_folder(sweep_, id);
+      io::make_folders(work);
+      io::write_json(
+          work + "/error.json",
+          io::Json{{"error", text::cat(kMostDeaths, " workers died on it; the last was ", end_text(status))}});
+      publish(sweep_, id, work);
+    }
+  }
+
+  void stop_all() {
+    for (const pid_t process : running_) ::kill(process, SIGTERM);
+    for (const pid_t process : running_) {
+      int status = 0;
+      while (::waitpid(process, &status, 0) < 0 && errno == EINTR) continue;
+    }
+    running_.clear();
+  }
+
+  const std::string sweep_;
+  const Plan& plan_;
+  const WorkersOptions& options_;
+  Reporter& reporter_;
+  std::vector<pid_t> running_;
+  std::map<std::string, int64_t> deaths_;
+  int64_t failed_before_ = -1;
+};
+
+}  // namespace
+
+void run_workers(const std::string& sweep, const Plan& plan, const WorkersOptions& options, Reporter& reporter) {
+  Workers(sweep, plan, options, reporter).run();
+}
+
+}  // namespace engraft::sweep

@@ -1,0 +1,76 @@
+#include "sweep/state.h"
+
+#include <catch2/catch.hpp>
+#include <filesystem>
+
+#include "support/support.h"
+
+using namespace engraft;
+
+namespace {
+
+sweep::Plan plan_of(size_t trials) {
+  sweep::Plan plan;
+  plan.varied = {"seed"};
+  sweep::Group group;
+  group.id = "g";
+  for (size_t i = 0; i < trials; ++i) {
+    plan.trials.push_back({"t" + std::to_string(i), {{"seed", i}}, {{"seed", i}}});
+    group.trials.push_back(i);
+  }
+  plan.groups.push_back(group);
+  return plan;
+}
+
+void put_result(const std::string& folder, double top1, double loss) {
+  test::put_file(
+      folder + "/result.json",
+      io::json_line({{"rows", 40}, {"top1", top1}, {"loss", loss}, {"stages", {{{"best", {{"epoch", 3}}}}}}}));
+}
+
+}  // namespace
+
+TEST_CASE("a trial's folder appears once, whoever else ends it", "[unit]") {
+  const test::TempFolder folder;
+  put_result(sweep::work_folder(folder.path(), "t0"), 0.5, 1);
+  sweep::publish(folder.path(), "t0", sweep::work_folder(folder.path(), "t0"));
+  CHECK(sweep::ended_state(folder.path(), "t0") == sweep::TrialState::kDone);
+  put_result(sweep::work_folder(folder.path(), "t0"), 0.75, 1);
+  sweep::publish(folder.path(), "t0", sweep::work_folder(folder.path(), "t0"));
+  CHECK_FALSE(std::filesystem::exists(sweep::work_folder(folder.path(), "t0")));
+  CHECK(sweep::trial_json(folder.path(), plan_of(1), 0).at("right") == 20);
+}
+
+TEST_CASE("results stand by figure, then loss, then number; what failed or waits behind", "[unit]") {
+  const test::TempFolder folder;
+  const sweep::Plan plan = plan_of(6);
+  put_result(sweep::trial_folder(folder.path(), "t0"), 0.5, 0.31234567);
+  put_result(sweep::trial_folder(folder.path(), "t2"), 0.75, 0.5);
+  put_result(sweep::trial_folder(folder.path(), "t3"), 0.75, 0.25);
+  put_result(sweep::trial_folder(folder.path(), "t5"), 0.5, 0.312345672);
+  test::put_file(sweep::trial_folder(folder.path(), "t1") + "/error.json", R"({"error": "no, it failed"})");
+  CHECK(sweep::results_csv(sweep::results_of(folder.path(), plan), plan.varied) ==
+        "trial,number,state,seed,rows,right,top1,loss,epoch,error\n"
+        "t3,4,done,3,40,30,0.75,0.250000,3,\n"
+        "t2,3,done,2,40,30,0.75,0.500000,3,\n"
+        "t0,1,done,0,40,20,0.5,0.312346,3,\n"
+        "t5,6,done,5,40,20,0.5,0.312346,3,\n"
+        "t1,2,failed,1,,,,,,\"no, it failed\"\n"
+        "t4,5,waiting,4,,,,,,\n");
+}
+
+TEST_CASE("a sweep's status counts what is done, failed, claimed and left", "[unit]") {
+  const test::TempFolder folder;
+  const sweep::Plan plan = plan_of(4);
+  put_result(sweep::trial_folder(folder.path(), "t0"), 0.5, 1);
+  test::put_file(sweep::trial_folder(folder.path(), "t1") + "/error.json", R"({"error": "x"})");
+  sweep::Status status = sweep::status_of(folder.path(), plan);
+  CHECK((status.done == 1 && status.failed == 1 && status.waiting == 2 && status.running == 0));
+  const auto claim = sweep::Claim::take(sweep::group_folder(folder.path(), "g"));
+  status = sweep::status_of(folder.path(), plan);
+  CHECK((status.waiting == 0 && status.running == 2));
+  REQUIRE(status.workers.size() == 1);
+  CHECK_THAT(status.workers.front(), Catch::Matchers::Contains(": 2 trials"));
+  CHECK(sweep::forget_failures(folder.path(), plan) == 1);
+  CHECK(sweep::ended_state(folder.path(), "t1") == sweep::TrialState::kWaiting);
+}
