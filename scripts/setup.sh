@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Installs what building and running engraft needs. Safe to run again: the second time it only looks, in a second.
 #
-# usage: scripts/setup.sh [--cuda] [--no-packages] [--help]
+# usage: scripts/setup.sh [--cuda] [--tests] [--no-packages] [--help]
 #
 #   --cuda          also the NVIDIA libraries that a GPU needs (1 minute, 2.6 GB on disk)
+#   --tests         also the packages of scripts/packages-test-debian.txt
 #   --no-packages   leave the system's packages alone; say which are missing
 #
 # needs: Debian 12 or a relative (elsewhere the packages of scripts/packages-debian.txt by their names there); root or
@@ -20,9 +21,11 @@ set -euo pipefail
 
 with_cuda=no
 with_packages=yes
+lists=(scripts/packages-debian.txt)
 while [ $# -gt 0 ]; do
   case "$1" in
     --cuda) with_cuda=yes ;;
+    --tests) lists+=(scripts/packages-test-debian.txt) ;;
     --no-packages) with_packages=no ;;
     -h | --help) usage && exit 0 ;;
     *) wrong_usage "unknown option '$1'" ;;
@@ -35,7 +38,7 @@ exec 9<requirements.txt
 if command -v flock >/dev/null 2>&1; then flock 9; fi
 
 # --- the system's packages ---
-packages_wanted() { sed 's/#.*//' scripts/packages-debian.txt | tr -s ' \n' '\n' | sed '/^$/d'; }
+packages_wanted() { sed 's/#.*//' "${lists[@]}" | tr -s ' \n' '\n' | sed '/^$/d'; }
 packages_missing() {
   local installed
   # shellcheck disable=SC2046 # one word a package is what is meant

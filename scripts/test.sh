@@ -39,7 +39,9 @@ while [ $# -gt 0 ]; do
   shift
 done
 cd "$ENGRAFT_ROOT"
-if [ "$with_setup" = yes ]; then scripts/setup.sh; fi
+if [ "$with_setup" = yes ]; then
+  if [ "$quick" = yes ]; then scripts/setup.sh; else scripts/setup.sh --tests; fi
+fi
 
 # --- the Python that the tests compare with ---
 test_python="${ENGRAFT_TEST_PYTHON:-$ENGRAFT_ROOT/.venv-test/bin/python}"

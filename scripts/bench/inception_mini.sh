@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # inception-mini beside random weights, training from scratch and the shared networks: linear probes, times, file sizes.
 #
-# usage: scripts/bench/inception_mini.sh [--mini FILE] [--out DIR] [--sizes "96 128 160"] [--seed N] [--help]
+# usage: scripts/bench/inception_mini.sh [--mini FILE] [--out DIR] [--sizes "96 128 192"] [--seed N] [--help]
 #
 #   --mini FILE    the trained network (default: models/inception-mini.pt)
 #   --out DIR      where runs go (default: build/bench/inception-mini; made anew)
-#   --sizes LIST   sides of the picture that inception-mini is probed at (default: "96 128 160")
+#   --sizes LIST   sides of the picture that inception-mini is probed at (default: "96 128 192")
 #   --seed N       of the training from scratch and of random weights (default: 1)
 #
-# A probe is recipe linear-probe on the shared hymenoptera and flowers12. Random weights have norms that were measured on
+# A probe is recipe linear-probe on the shared hymenoptera and flowers12; of inception-mini also up to mixed_6, the block
+# that `engraft scan` suggests for the flowers. Random weights have norms that were measured on
 # the pictures in one epoch at a rate of almost nothing. From scratch: 60 epochs with crops and flips at 128 px, all of
 # the network. Times are of the network alone, by `engraft bench`, one picture of a batch of 32.
 #
@@ -20,7 +21,7 @@ set -euo pipefail
 
 mini="$ENGRAFT_ROOT/models/inception-mini.pt"
 out="$ENGRAFT_ROOT/build/bench/inception-mini"
-sizes="96 128 160"
+sizes="96 128 192"
 seed=1
 while [ $# -gt 0 ]; do
   case "$1" in
@@ -47,25 +48,28 @@ train_json() {
   "$engraft" train --data "$shared/data/$2" --out "$out/$1-$2" --skip-bad --seed "$seed" --quiet --json "${@:3}" \
     2>"$out/$1-$2.log"
 }
-# probe NAME DATA BACKBONE SIZE
-probe() { train_json "$1" "$2" --config linear-probe --backbone "$3" --size "$4" | number top1; }
-# milliseconds BACKBONE SIZE
+# probe NAME DATA BACKBONE SIZE [TAP]
+probe() {
+  train_json "$1" "$2" --config linear-probe --backbone "$3" --size "$4" ${5:+--tap "$5"} | number top1
+}
+# milliseconds BACKBONE SIZE [TAP]
 milliseconds() {
-  "$engraft" bench --backbone "$1" --size "$2" --rounds 3 --quiet --json |
+  "$engraft" bench --backbone "$1" --size "$2" ${3:+--tap "$3"} --rounds 3 --quiet --json |
     sed -n 's/.*"stage":"engine","seconds_per_picture":\([0-9.e-]*\).*/\1/p' | awk '{ printf "%.2f", 1000 * $1 }'
 }
-# row NAME BACKBONE SIZE: one line of the table
+# row NAME BACKBONE SIZE [TAP]: one line of the table
 row() {
   local bytes ants flowers
-  ants="$(probe "$1" hymenoptera "$2" "$3")"
-  flowers="$(probe "$1" flowers12 "$2" "$3")"
+  ants="$(probe "$1" hymenoptera "$2" "$3" "${4:-}")"
+  flowers="$(probe "$1" flowers12 "$2" "$3" "${4:-}")"
   bytes="$(stat -c %s "$2")"
   printf '| %s | %s px | %s | %s | %s | %s MiB |\n' "$1" "$3" "$(percent "$ants")" "$(percent "$flowers")" \
-    "$(milliseconds "$2" "$3")" "$(awk -v b="$bytes" 'BEGIN { printf "%.1f", b / 1048576 }')"
+    "$(milliseconds "$2" "$3" "${4:-}")" "$(awk -v b="$bytes" 'BEGIN { printf "%.1f", b / 1048576 }')"
 }
 
 printf '| network | input | ants and bees | flowers12 | ms a picture | file |\n|---|---|---|---|---|---|\n'
 for size in $sizes; do row "inception-mini-$size" "$mini" "$size"; done
+for size in $sizes; do row "inception-mini-$size-mixed_6" "$mini" "$size" mixed_6; done
 random="" scratch=""
 for data in hymenoptera flowers12; do
   train_json random "$data" --backbone new:inception-mini --epochs 1 --learning-rate 1e-12 --weight-decay 0 >/dev/null

@@ -142,7 +142,7 @@ ExitCode run(const EvaluateOptions& options, Session& session) {
   const stats::Interval interval = report::interval_of(metric, values, slicing);
   out["interval"] = {
       {"of", metric}, {"confidence", slicing.confidence}, {"low", interval.low}, {"high", interval.high}};
-  report::add_slices(out, metric, values, slices_by(options.gates.by, listing, judged.rows), slicing);
+  report::add_slices(out, metric, {values}, slices_by(options.gates.by, listing, judged.rows), slicing);
   out["split"] = split;
   out["engine"] = finetune::to_json(engine->report());
   finetune::add_to(out["engine"], precision);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/text.h"
 #include "commands/commands.h"
@@ -95,6 +96,8 @@ std::string csv_of(const io::Json& result) {
 }  // namespace
 
 ExitCode run(const ScanOptions& options, Session& session) {
+  std::optional<io::AtomicFile> csv;  // opened before the work: a folder that is not there is said now
+  if (!options.csv.empty()) csv.emplace(options.csv);
   const finetune::ScanResult found = finetune::scan(options.scan, session.reporter);
   io::Json result = {{"format", "engraft-scan"},
                      {"version", 1},
@@ -108,7 +111,10 @@ ExitCode run(const ScanOptions& options, Session& session) {
   result["suggested"] = {{"tap", found.taps[found.suggestion.tap].tap},
                          {"best", found.taps[found.suggestion.best].tap},
                          {"reason", reason_of(found)}};
-  if (!options.csv.empty()) io::write_file(options.csv, csv_of(result));
+  if (csv) {
+    csv->write(csv_of(result));
+    csv->commit();
+  }
   if (options.common.json) {
     session.out << io::json_line(result) << "\n";
   } else {

@@ -13,6 +13,7 @@
 #include "io/file_lock.h"
 #include "report/table.h"
 #include "sweep/plan.h"
+#include "sweep/slurm.h"
 #include "sweep/spec.h"
 #include "sweep/state.h"
 #include "sweep/workers.h"
@@ -110,27 +111,51 @@ ExitCode look(const SweepOptions& options, const sweep::Plan& plan, Session& ses
   return ExitCode::kDone;
 }
 
-/// The command line of one worker of this sweep.
+/// The command line of one worker of this sweep, but for its threads.
 std::vector<std::string> worker_command(const SweepOptions& options) {
-  const auto cores = static_cast<int64_t>(std::max(1U, std::thread::hardware_concurrency()));
-  const int64_t threads = options.threads > 0 ? options.threads : std::max<int64_t>(1, cores / options.workers);
+  const std::string out = fs::absolute(options.out).lexically_normal();
   std::vector<std::string> command = {fs::read_symlink("/proc/self/exe"),
                                       "sweep",
                                       "--worker",
                                       "--quiet",
                                       "--out",
-                                      options.out,
-                                      "--threads",
-                                      std::to_string(threads),
+                                      out,
                                       "--models",
                                       options.models,
                                       "--cache-limit",
                                       text::shortest(options.cache_limit)};
   if (!options.cache_dir.empty()) command.insert(command.end(), {"--cache-dir", options.cache_dir});
-  if (options.halving) command.emplace_back("--halving");
+
   if (options.stop_first) command.emplace_back("--stop-first");
   if (options.common.json) command.emplace_back("--json");
   return command;
+}
+
+/// The cores of this machine shared evenly, or what --threads says.
+int64_t threads_of_each(const SweepOptions& options) {
+  const auto cores = static_cast<int64_t>(std::max(1U, std::thread::hardware_concurrency()));
+  return options.threads > 0 ? options.threads : std::max<int64_t>(1, cores / options.workers);
+}
+
+ExitCode submit(const SweepOptions& options, const sweep::Plan& plan, Session& session) {
+  sweep::SlurmOptions slurm;
+  slurm.command = worker_command(options);
+  slurm.settings = options.slurm;
+  slurm.at_once = options.at_once;
+  slurm.threads = options.threads;
+  const std::string script = sweep::slurm_script(options.out, plan, slurm);
+  if (script.empty()) {
+    session.out << options.out << ": nothing is left to be done\n";
+    return ExitCode::kDone;
+  }
+  const std::string job = sweep::submit_to_slurm(options.out, script);
+  if (options.common.json) {
+    session.out << io::json_line(io::Json{{"job", job}}) << "\n";
+  } else {
+    session.out << "job " << job << ": " << options.out << "/slurm/job.sh; engraft sweep --out " << options.out
+                << " --status says how far it is\n";
+  }
+  return ExitCode::kDone;
 }
 
 }  // namespace
@@ -138,6 +163,10 @@ std::vector<std::string> worker_command(const SweepOptions& options) {
 ExitCode run(const SweepOptions& options, Session& session) {
   if (options.dry_run + options.status + options.results > 1)
     throw UsageError("--dry-run, --status and --results are three looks; give one of them");
+  if (options.submit != "slurm" && (!options.slurm.empty() || options.at_once > 0))
+    throw UsageError("--slurm and --at-once belong to --submit slurm");
+  if (options.submit == "slurm" && options.workers > 1)
+    throw UsageError("--workers are processes on this machine; how many tasks of an array run at once says --at-once");
   sweep::Plan plan;
   if (options.dry_run || options.status || options.results) {
     plan = options.dry_run ? plan_of(options, session.reporter) : sweep::read_plan(options.out);
@@ -148,18 +177,26 @@ ExitCode run(const SweepOptions& options, Session& session) {
   {
     const io::FileLock lock(options.out + "/plan.lock");  // of several that begin at once, one after another extends it
     plan = plan_of(options, session.reporter);
+    if (!sweep::read_plan(options.out).trials.empty() && plan.halves != options.halving) {
+      throw UsageError(text::cat(options.out, ": was begun with", plan.halves ? "" : "out",
+                                 " --halving, which is a matter of the whole sweep"));
+    }
+    plan.halves = options.halving;
     if (!options.spec.empty()) sweep::write_plan(options.out, plan);
   }
   if (options.retry_failed) {
     const int64_t again = sweep::forget_failures(options.out, plan);
     session.reporter.note(text::cat("failed before and run again: ", again));
   }
+  if (options.submit == "slurm") return submit(options, plan, session);
   sweep::WorkersOptions workers;
   workers.count = options.workers;
   workers.command = worker_command(options);
+  workers.command.insert(workers.command.end(), {"--threads", std::to_string(threads_of_each(options))});
   workers.stops_first = options.stop_first;
   sweep::run_workers(options.out, plan, workers, session.reporter);
 
+  sweep::remove_leftovers(options.out);
   const std::vector<io::Json> results = sweep::results_of(options.out, plan);
   io::write_file(options.out + "/results.csv", sweep::results_csv(results, plan.varied));
   const sweep::Status status = sweep::status_of(options.out, plan);

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "commands/common_options.h"
 
@@ -19,6 +20,9 @@ struct SweepOptions {
   bool dry_run = false;
   bool status = false;
   bool results = false;
+  std::string submit;
+  std::vector<std::string> slurm;
+  int64_t at_once = 0;
   std::string cache_dir;
   double cache_limit = 20;
   bool worker = false;
@@ -52,6 +56,17 @@ void describe(Visitor& v, SweepOptions& o) {
   v.field("cache_dir", o.cache_dir, "where features and activations are kept between trials; default: DIR/cache")
       .value("DIR");
   v.field("cache_limit", o.cache_limit, "GiB that these may take").value("GIB").at_least(0);
+  v.group("On a cluster");
+  v.field("submit", o.submit,
+          "local: worker processes here, as without it; slurm: an array job by sbatch, one task a group of trials, "
+          "queued again where it was stopped")
+      .value("WHERE")
+      .one_of({"local", "slurm"});
+  v.field("slurm", o.slurm, "a setting for sbatch, such as --slurm=--partition=gpu; may be given several times")
+      .value("SETTING");
+  v.field("at_once", o.at_once, "tasks of the array that run at the same time at most; 0: as many as Slurm lets")
+      .at_least(0);
+  v.group("One worker, as started by the above");
   v.field("worker", o.worker, "be one worker, and start none");
   v.field("group", o.group, "with --worker: this group of the plan alone").value("ID");
   describe(v, o.common);

@@ -11,7 +11,7 @@ ExitCode run_worker(const SweepOptions& options, Session& session) {
   if (plan.trials.empty()) throw DataError(options.out + ": no sweep (plan.json)");
   sweep::WorkOptions work;
   work.threads = options.threads;
-  work.halves = options.halving;
+
   work.stops_first = options.stop_first;
   work.models = options.models;
   work.group = options.group;

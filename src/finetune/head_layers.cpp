@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
+#include <algorithm>
+
 #include "base/text.h"
 
 namespace engraft::finetune {
@@ -28,26 +30,17 @@ at::Tensor activated(const at::Tensor& x, Kind kind) {
   return x;
 }
 
-/// `x` [B, T, H] with each head's own probability [T]. What is drawn is the same for all heads, and does not depend on
-/// how many there are.
-at::Tensor dropped(const at::Tensor& x, const at::Tensor& probabilities) {
-  const at::Tensor drawn = at::rand({x.size(0), 1, x.size(2)}, x.options().requires_grad(false));
-  const at::Tensor p = probabilities.view({1, -1, 1});
-  const at::Tensor kept = drawn.ge(p).to(x.scalar_type()) / (1 - p).clamp_min(1e-12);
-  return x * kept;
-}
-
 }  // namespace
 
 StackedLayers::StackedLayers(const std::vector<model::Head>& heads,
                              const std::vector<std::vector<model::HeadLayer>>& layers)
     : heads_(static_cast<int64_t>(heads.size())), layers_(layers.front()) {
   const c10::NoGradGuard no_grad;
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    if (layers_[i].kind != Kind::kDropout) continue;
-    std::vector<float> own;
-    for (const auto& of_head : layers) own.push_back(static_cast<float>(of_head[i].probability));
-    probabilities_.push_back(at::tensor(own).to(heads.front().parameters().front().value.device()));
+  for (const auto& of_head : layers) {
+    probabilities_.emplace_back();
+    for (const model::HeadLayer& layer : of_head) {
+      if (layer.kind == Kind::kDropout) probabilities_.back().push_back(layer.probability);
+    }
   }
   for (size_t p = 0; p < heads.front().parameters().size(); p += 2) {
     std::vector<at::Tensor> weights, biases;
@@ -87,7 +80,7 @@ StackedLayers StackedLayers::selected(const std::vector<int64_t>& heads) const {
   out.heads_ = static_cast<int64_t>(heads.size());
   out.layers_ = layers_;
   const at::Tensor places = at::tensor(heads, at::kLong).to(linear_.front().weight.device());
-  for (const at::Tensor& own : probabilities_) out.probabilities_.push_back(own.index_select(0, places));
+  for (const int64_t head : heads) out.probabilities_.push_back(probabilities_[static_cast<size_t>(head)]);
   for (const Linear& layer : linear_) {
     out.linear_.push_back({layer.weight.index_select(0, places), layer.bias.index_select(0, places), {}, {}});
   }
@@ -100,7 +93,40 @@ at::Tensor StackedLayers::first_product(const at::Tensor& rows) const {
   return rows.matmul(weight.flatten(0, 1).t()).view({rows.size(0), heads_, weight.size(1)});  // [B, T, out]
 }
 
-at::Tensor StackedLayers::after_first(at::Tensor first, bool is_training) const {
+std::vector<at::Tensor> StackedLayers::draw_masks(const at::Tensor& rows, const std::function<void()>& reseed) const {
+  if (probabilities_.front().empty()) return {};
+  std::vector<int64_t> widths;  // of what each dropout takes
+  for (const model::HeadLayer& layer : layers_) {
+    if (layer.kind == Kind::kLinear) widths.push_back(layer.width);
+    if (layer.kind == Kind::kDropout) widths.push_back(widths.back());
+  }
+  std::vector<std::vector<double>> drawn;  // heads of the same probabilities drop the same
+  std::vector<std::vector<at::Tensor>> masks(probabilities_.front().size());
+  std::vector<int64_t> of_head;
+  for (const std::vector<double>& own : probabilities_) {
+    const auto known = std::find(drawn.begin(), drawn.end(), own);
+    of_head.push_back(known - drawn.begin());
+    if (known != drawn.end()) continue;
+    drawn.push_back(own);
+    reseed();
+    size_t next = 0, width_at = 0;
+    for (const model::HeadLayer& layer : layers_) {
+      if (layer.kind == Kind::kDropout) {
+        const at::Tensor ones = at::ones({rows.size(0), widths[width_at]}, rows.options());
+        masks[next].push_back(at::dropout(ones, own[next], /*train=*/true));
+        ++next;
+      }
+      if (layer.kind == Kind::kLinear || layer.kind == Kind::kDropout) ++width_at;
+    }
+  }
+  const at::Tensor places = at::tensor(of_head, at::kLong).to(rows.device());
+  std::vector<at::Tensor> out;
+  for (const std::vector<at::Tensor>& own : masks)
+    out.push_back(at::stack(own, 1).index_select(1, places));  // [B, T, H]
+  return out;
+}
+
+at::Tensor StackedLayers::after_first(at::Tensor first, const std::vector<at::Tensor>& masks) const {
   at::Tensor x = std::move(first);  // [B, T, H]
   size_t next = 0, next_dropout = 0;
   for (const model::HeadLayer& layer : layers_) {
@@ -111,7 +137,7 @@ at::Tensor StackedLayers::after_first(at::Tensor first, bool is_training) const 
       x = x + own.bias;
       ++next;
     } else if (layer.kind == Kind::kDropout) {
-      if (is_training) x = dropped(x, probabilities_[next_dropout]);
+      if (!masks.empty()) x = x * masks[next_dropout];
       ++next_dropout;
     } else {
       x = activated(x, layer.kind);
@@ -122,12 +148,14 @@ at::Tensor StackedLayers::after_first(at::Tensor first, bool is_training) const 
 
 at::Tensor StackedLayers::infer(const at::Tensor& rows) const {
   const c10::NoGradGuard no_grad;
-  return after_first(first_product(rows), /*is_training=*/false);
+  return after_first(first_product(rows), /*masks=*/{});
 }
 
-at::Tensor StackedLayers::forward(const at::Tensor& rows) {
+at::Tensor StackedLayers::forward(const at::Tensor& rows, const std::function<void()>& reseed) {
+  std::vector<at::Tensor> masks;
   {
     const c10::NoGradGuard no_grad;
+    masks = draw_masks(rows, reseed);
     first_ = first_product(rows);
   }
   first_.set_requires_grad(true);
@@ -136,7 +164,7 @@ at::Tensor StackedLayers::forward(const at::Tensor& rows) {
     if (i > 0) linear_[i].weight.set_requires_grad(true);
   }
   const c10::AutoGradMode with_gradients(true);
-  return after_first(first_, /*is_training=*/true);
+  return after_first(first_, masks);
 }
 
 void StackedLayers::gradient(const at::Tensor& rows, const at::Tensor& losses) {

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -25,19 +26,35 @@ namespace engraft::finetune {
 
 namespace {
 
-/// The head's stage as the run has it.
+/// The head's stage as the run has it. Throws as plan_stages.
 StagePlan stage_of(const Setup& setup, const HeadRun& run) {
-  StagePlan stage = setup.stages.front();
-  stage.optimizer = run.options.optimizer;
-  return stage;
+  return plan_stages(run.options, setup.body, setup.tap).front();
 }
 
+/// Options that the runs may differ in as they are by default: nothing of one run decides how the others begin.
+TrainOptions neutral(TrainOptions options) {
+  const OptimizerOptions plain;
+  OptimizerOptions& own = options.optimizer;
+  options.head.clear();
+  own.learning_rate = plain.learning_rate;
+  own.weight_decay = plain.weight_decay;
+  own.schedule = plain.schedule;
+  own.warmup_epochs = plain.warmup_epochs;
+  own.schedule_factor = plain.schedule_factor;
+  own.schedule_epochs = plain.schedule_epochs;
+  own.patience = plain.patience;
+  return options;
+}
+
+/// Throws UsageError for options that `train` refuses.
 HeadTrial trial_of(const Setup& setup, const HeadRun& run) {
   HeadTrial trial;
   trial.head = setup.head.options();
   trial.head.spec = run.options.head;
   trial.head.seed = static_cast<uint64_t>(run.options.seed);
   trial.fit = fit_options(setup, stage_of(setup, run));
+  const model::Head made(trial.head);  // for what it throws
+  train::rate_at(trial.fit.schedule, 0);
   return trial;
 }
 
@@ -46,6 +63,19 @@ void write_metrics(const Setup& setup, const StagePlan& stage, const HeadOutcome
     folder.add_metrics(metrics_json(stage, epoch, setup.target));
     folder.add_timing(io::Json{{"stage", stage.number}, {"epoch", epoch.epoch}, {"seconds", epoch.seconds}});
   }
+}
+
+/// Weights, gradients, two slots of the optimiser and the best epoch's copy, of all heads that learn at the same time.
+constexpr double kMostBytes = 2.0 * (1 << 30);
+constexpr double kCopies = 5;
+
+/// As many trials as stand in one stack; a matter of the heads alone, so that the same trials stand together
+/// everywhere.
+size_t heads_at_once(const HeadTrial& trial) {
+  double parameters = 0;
+  const model::Head head(trial.head);
+  for (const tensor::NamedTensor& item : head.parameters()) parameters += static_cast<double>(item.value.numel());
+  return static_cast<size_t>(std::max(1.0, kMostBytes / (kCopies * sizeof(float) * parameters)));
 }
 
 /// What result.json says.
@@ -98,23 +128,41 @@ void write_run(const Setup& setup, const HeadRun& run, const HeadTrial& trial, c
 
 }  // namespace
 
-void run_heads(const std::vector<HeadRun>& runs, const bool halves, Reporter& reporter, const HeadRunEnd& on_end) {
-  Setup setup = set_up(runs.front().options, reporter);
+void run_heads(const std::vector<HeadRun>& runs, bool halves, Reporter& reporter, const HeadRunEnd& on_end) {
+  Setup setup = set_up(neutral(runs.front().options), reporter);
+  setup.test_rows.clear();  // judged where a model.pt is
   digests_of(setup);
   FrozenPart frozen(setup, reporter);
   frozen.first_pass();
   if (!frozen.has_features()) throw DataError("the features fit neither into memory nor into the cache on disk");
   const StageParts parts = head_parts(setup, frozen.features());
+  std::vector<size_t> sound;  // places of runs that can be trained
   std::vector<HeadTrial> trials;
-  for (const HeadRun& run : runs) trials.push_back(trial_of(setup, run));
+  for (size_t i = 0; i < runs.size(); ++i) {
+    try {
+      trials.push_back(trial_of(setup, runs[i]));
+      sound.push_back(i);
+    } catch (const UsageError& error) {
+      on_end(i, error.what());
+    }
+  }
+  if (sound.empty()) return;
   StackOptions options;
   options.halves = halves;
   options.takes_last = runs.front().options.select == "last";
-  const std::vector<HeadOutcome> outcomes = fit_heads(trials, *parts.train, *parts.val, options, reporter);
-  for (size_t i = 0; i < runs.size(); ++i) {
-    std::filesystem::remove_all(runs[i].out);
-    if (outcomes[i].failure.empty()) write_run(setup, runs[i], trials[i], outcomes[i]);
-    on_end(i, outcomes[i].failure);
+  const size_t at_once = heads_at_once(trials.front());
+  for (size_t begin = 0; begin < sound.size(); begin += at_once) {
+    const size_t end = std::min(begin + at_once, sound.size());
+    const std::vector<HeadTrial> some(trials.begin() + static_cast<std::ptrdiff_t>(begin),
+                                      trials.begin() + static_cast<std::ptrdiff_t>(end));
+    const std::vector<HeadOutcome> outcomes = fit_heads(some, *parts.train, *parts.val, options, reporter);
+    for (size_t i = begin; i < end; ++i) {
+      const HeadOutcome& outcome = outcomes[i - begin];
+      const HeadRun& run = runs[sound[i]];
+      std::filesystem::remove_all(run.out);
+      if (outcome.failure.empty()) write_run(setup, run, trials[i], outcome);
+      on_end(sound[i], outcome.failure);
+    }
   }
 }
 

@@ -36,7 +36,7 @@ std::vector<model::HeadLayer> layers_of(const model::HeadOptions& options) {
 
 bool have_one_shape(const model::HeadOptions& a, const model::HeadOptions& b) {
   const auto of_a = layers_of(a), of_b = layers_of(b);
-  return a.embedding_dim == b.embedding_dim && a.seed == b.seed &&
+  return of_a.front().kind == Kind::kLinear && a.embedding_dim == b.embedding_dim && a.seed == b.seed &&
          std::equal(of_a.begin(), of_a.end(), of_b.begin(), of_b.end(),
                     [](const model::HeadLayer& x, const model::HeadLayer& y) {
                       return x.kind == y.kind && (x.kind == Kind::kDropout || x.width == y.width);
@@ -146,9 +146,10 @@ class Stack {
   }
 
   void step(const train::TrainBatch& batch) {
-    train::seed_step({shared_.seed, shared_.stage, step_});
     const train::LossOptions loss{shared_.target, shared_.label_smoothing, shared_.class_weights, {}};
-    const at::Tensor logits = layers_->forward(batch.inputs);         // [B, T, K]
+    const at::Tensor logits = layers_->forward(batch.inputs, [&] {
+      train::seed_step({shared_.seed, shared_.stage, step_});
+    });                                                               // [B, T, K]
     const at::Tensor losses = train::losses_of(logits, batch, loss);  // [T]
     layers_->gradient(batch.inputs, losses);
     const auto rows = static_cast<double>(batch.labels.size(0));
@@ -242,9 +243,13 @@ class Stack {
   }
 
   void judge(const train::Outputs& outputs, const train::Where& at, train::EpochRecord& record) const {
-    for (const float output : outputs.logits) train::check_finite("an output", output, at);
+    for (const float output : outputs.logits) {
+      if (std::isnan(output)) train::check_finite("the validation loss", output, at);
+    }
     const stats::Judgement judged = stats::judge(train::answers_of(outputs, shared_));
     train::check_finite("the validation loss", judged.loss, at);
+    for (const stats::Metric& metric : judged.metrics)
+      train::check_finite("the validation " + metric.name, metric.value, at);
     record.val_loss = judged.loss;
     record.val_merit = judged.merit;
     record.val_metrics = judged.metrics;

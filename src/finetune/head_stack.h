@@ -21,8 +21,8 @@ struct HeadTrial {
 
 /// Whether two trials can stand in one stack: the same batches in the same order (seed, stage, epochs, batch_size,
 /// balance_by), the same loss, rule of the update and shape of the head. Free are rates and all else of the schedule,
-/// weight decay, probabilities of dropout, patience. Neither averages weights, accumulates, clips gradients, learns
-/// from a teacher nor takes lbfgs, each of which fit() does.
+/// weight decay, probabilities of dropout, patience. Neither begins with a layer without weights, averages weights,
+/// accumulates, clips gradients, learns from a teacher nor takes lbfgs, each of which fit() does.
 bool can_stand_together(const HeadTrial& a, const HeadTrial& b);
 
 struct StackOptions {

@@ -33,7 +33,7 @@ template <class Visitor>
 void describe(Visitor& v, ScanOptions& o) {
   v.field("backbone", o.backbone, "TorchScript file of the pretrained network").value("FILE").required();
   v.field("taps", o.taps, "blocks to try, separated by commas; default: all whose output can be read").value("BLOCKS");
-  v.field("pool", o.pool, "how a feature map becomes an embedding").one_of({"avg", "max", "flatten"});
+  v.field("pool", o.pool, "how a feature map becomes an embedding").one_of({"avg", "flatten"});
   v.group("Probes (ridge regression in closed form, and multinomial logistic regression)");
   v.field("folds", o.folds,
           "parts of the training pictures that choose the ridge penalty, each left out in turn; 0: every picture by "
@@ -84,7 +84,7 @@ struct ScanResult {
 };
 
 /// The quickest of the taps that are right, by ridge regression, as often as the best one, but for one standard error
-/// of the difference between the two (Breiman et al. 1984, the rule of one standard error, here of paired counts).
+/// of /// the difference between the two (Breiman et al. 1984, the rule of one standard error, here of paired counts).
 Suggestion suggest(const std::vector<TapScore>& taps);
 
 /// Runs the network once over all pictures of the training and validation split, reading every tap, and probes each.

@@ -33,13 +33,20 @@ std::string letters(size_t index) {
   return index < 26 ? name : letters(index / 26 - 1) + name;
 }
 
+/// Whether none of the setting's runs has the seed of `run`: the same one twice is no repetition.
+bool has_other_seeds(const Setting& setting, const Predictions& run) {
+  return std::none_of(setting.runs.begin(), setting.runs.end(),
+                      [&](const Predictions* other) { return other->seed == run.seed; });
+}
+
 std::vector<Setting> settings_of(const std::vector<Predictions>& runs, bool each_seed) {
   std::vector<Setting> settings;
   std::map<std::string, size_t> known;
   for (const Predictions& run : runs) {
     const bool may_repeat = !each_seed && !run.setting.empty();
     const auto found = may_repeat ? known.find(run.setting) : known.end();
-    if (found != known.end()) {
+    const bool is_other_seed = found != known.end() && has_other_seeds(settings[found->second], run);
+    if (is_other_seed) {
       settings[found->second].runs.push_back(&run);
       continue;
     }
@@ -108,15 +115,6 @@ stats::BootstrapOptions bootstrap_options(const ComparisonOptions& options) {
   return {options.resamples, options.confidence, options.seed};
 }
 
-std::vector<double> mean_values(const Setting& setting) {
-  std::vector<double> values(setting.runs.front()->values.size(), 0.0);
-  for (const Predictions* run : setting.runs) {
-    for (size_t i = 0; i < values.size(); ++i) values[i] += run->values[i];
-  }
-  for (double& value : values) value /= static_cast<double>(setting.runs.size());
-  return values;
-}
-
 /// For each setting the options that are not the same in all of them; empty where a run's are not known.
 std::vector<io::Json> differing_options(const std::vector<Setting>& settings) {
   std::vector<io::Json> all, differing(settings.size(), io::Json::object());
@@ -124,6 +122,7 @@ std::vector<io::Json> differing_options(const std::vector<Setting>& settings) {
     const Predictions& first = *setting.runs.front();
     if (first.setting.empty()) return differing;
     all.push_back(io::parse_json(first.setting, first.path));
+    all.back().erase("resolved");
     if (setting.runs.size() == 1 && first.seed) all.back()["seed"] = *first.seed;
   }
   for (size_t i = 0; i < all.size(); ++i) {
@@ -259,28 +258,33 @@ stats::Interval interval_of(const std::string& metric, const std::vector<double>
   return stats::PairedBootstrap({{values}}, bootstrap_options(options)).interval(0);
 }
 
-void add_slices(io::Json& run, const std::string& metric, const std::vector<double>& values,
+void add_slices(io::Json& run, const std::string& metric, const stats::Repetitions& repetitions,
                 const std::vector<std::pair<std::string, std::vector<std::string>>>& columns,
                 const ComparisonOptions& options) {
   for (const auto& [column, names] : columns) {
-    std::map<std::string, std::vector<double>> slices;
-    for (size_t i = 0; i < values.size(); ++i) slices[names[i]].push_back(values[i]);
-    io::Json by = io::Json::object();
-    std::string worst, best;
-    for (const auto& [name, own] : slices) {
-      io::Json figure = {{"value", mean(own)}};
-      add_interval(figure, interval_of(metric, own, options));
-      by[name] = {{"rows", own.size()}, {metric, figure}};
-      const auto is_less = [&](const std::string& other) {
-        const double difference = mean(own) - mean(slices.at(other));
-        return is_share(metric) ? difference < 0 : difference > 0;
-      };
-      if (worst.empty() || is_less(worst)) worst = name;
-      if (best.empty() || !is_less(best)) best = name;
+    std::map<std::string, stats::Repetitions> slices;
+    for (size_t i = 0; i < names.size(); ++i) {
+      stats::Repetitions& own = slices[names[i]];
+      own.resize(repetitions.size());
+      for (size_t r = 0; r < own.size(); ++r) own[r].push_back(repetitions[r][i]);
     }
-    run["worst"][column] = {{"slice", worst}, {"rows", slices.at(worst).size()}, {metric, by.at(worst).at(metric)}};
+    io::Json by = io::Json::object();
+    std::map<std::string, double> means;
+    for (const auto& [name, own] : slices) {
+      std::vector<double> of_each;
+      for (const std::vector<double>& values : own) of_each.push_back(mean(values));
+      means[name] = mean(of_each);
+      io::Json figure = {{"value", means[name]}};
+      add_interval(figure, own.size() == 1 ? interval_of(metric, own.front(), options)
+                                           : stats::PairedBootstrap({own}, bootstrap_options(options)).interval(0));
+      by[name] = {{"rows", own.front().size()}, {metric, figure}};
+    }
+    const auto [least, most] = std::minmax_element(means.begin(), means.end(),
+                                                   [](const auto& x, const auto& y) { return x.second < y.second; });
+    const std::string worst = (is_share(metric) ? least : most)->first;
+    run["worst"][column] = {{"slice", worst}, {"rows", by.at(worst).at("rows")}, {metric, by.at(worst).at(metric)}};
+    run["gap"][column] = {{metric, most->second - least->second}};
     run["by"][column] = std::move(by);
-    run["gap"][column] = {{metric, std::abs(mean(slices.at(best)) - mean(slices.at(worst)))}};
   }
 }
 
@@ -319,7 +323,7 @@ io::Json compare(const std::vector<Predictions>& runs, const ComparisonOptions& 
       }
       columns.emplace_back(column, found->second);
     }
-    add_slices(run, metric, mean_values(settings[i]), columns, options);
+    add_slices(run, metric, values[i], columns, options);
     out["runs"].push_back(std::move(run));
   }
   if (settings.size() > 1) out["pairs"] = pairs_json(settings, bootstrap, options);

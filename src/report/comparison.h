@@ -6,6 +6,7 @@
 
 #include "io/json.h"
 #include "report/predictions.h"
+#include "stats/bootstrap.h"
 #include "stats/proportion.h"
 
 namespace engraft::report {
@@ -35,9 +36,9 @@ io::Json compare(const std::vector<Predictions>& runs, const ComparisonOptions& 
 stats::Interval interval_of(const std::string& metric, const std::vector<double>& values,
                             const ComparisonOptions& options);
 
-/// Figures of slices alone, as compare() has them below "by" of a run, "worst" and "gap" with them: `values` by the
-/// values of each of the named columns. `metric` says whether higher is better.
-void add_slices(io::Json& run, const std::string& metric, const std::vector<double>& values,
+/// Figures of slices alone, as compare() has them below "by" of a run, "worst" and "gap" with them, of `repetitions` (a
+/// value a picture each) by the values of each of the named columns. `metric` says whether higher is better.
+void add_slices(io::Json& run, const std::string& metric, const stats::Repetitions& repetitions,
                 const std::vector<std::pair<std::string, std::vector<std::string>>>& columns,
                 const ComparisonOptions& options);
 

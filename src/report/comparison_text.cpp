@@ -158,7 +158,15 @@ io::Json gate_figures(const io::Json& comparison) {
     std::filesystem::path path = std::filesystem::path(run.at("run").get<std::string>()).lexically_normal();
     if (!path.has_filename()) path = path.parent_path();  // of "runs/a/"
     const std::string folder = path.filename();
-    if (!figures.contains(folder)) figures[folder] = run;
+    const std::string own = run.at("name");
+    if (folder == own) continue;
+    if (figures.contains(folder)) {
+      const std::string other = figures.at(folder).is_object() ? figures.at(folder).at("run").get<std::string>() : "";
+      figures[folder] = "ambiguous: " + other + " and " + run.at("run").get<std::string>() +
+                        "; call them by letters, or another folder";
+    } else {
+      figures[folder] = run;
+    }
   }
   for (const io::Json& pair : comparison.value("pairs", io::Json::array())) {
     figures[pair.at("first").get<std::string>() + "_vs_" + pair.at("second").get<std::string>()] = pair;

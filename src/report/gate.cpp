@@ -52,6 +52,7 @@ std::string path_text(const std::vector<std::string>& path) { return text::join(
 double figure(const io::Json& figures, const std::vector<std::string>& path, const std::string& gate) {
   const io::Json* at = &figures;
   for (const std::string& key : path) {
+    if (at->is_string()) refuse(gate, "'" + path_text(path) + "' is " + at->get<std::string>());
     if (!at->is_object() || !at->contains(key)) {
       std::vector<std::string> names;
       if (at->is_object()) {

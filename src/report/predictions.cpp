@@ -109,7 +109,11 @@ Predictions read_predictions(const std::string& path) {
     if (result.contains("loss")) out.loss = result.at("loss").get<double>();
     out.pictures_digest = result.value("pictures_digest", "");
     io::Json options = io::read_toml(run_file);
+    const io::Json resolved = options.value("resolved", io::Json::object());
     options.erase("resolved");
+    for (const char* name : {"backbone_sha256", "tap", "preprocessing"}) {
+      if (resolved.contains(name)) options["resolved"][name] = resolved.at(name);
+    }
     if (options.contains("seed")) out.seed = options.at("seed").get<int64_t>();
     options.erase("seed");
     out.setting = io::json_line(options);

@@ -23,7 +23,8 @@ struct Predictions {
   std::map<std::string, std::vector<std::string>> columns;
   // Of a run folder alone:
   std::optional<int64_t> seed;
-  /// run.toml's options but for the seed, on one line: runs that have the same are repetitions.
+  /// run.toml's options but for the seed, and which backbone they led to, on one line: runs that have the same and
+  /// another seed are repetitions.
   std::string setting;
   std::optional<double> loss;
   /// Of the pictures' contents, as result.json has it; "" where it has none.

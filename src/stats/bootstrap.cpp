@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "base/random.h"
+#include "base/stop.h"
 
 namespace engraft::stats {
 
@@ -61,6 +62,7 @@ PairedBootstrap::PairedBootstrap(const std::vector<Repetitions>& settings, const
   resampled_.assign(settings.size(), std::vector<double>(resamples));
   std::vector<double> counts(settings.front().front().size()), drawn;
   for (size_t i = 0; i < resamples; ++i) {
+    throw_if_stopped("drawing resamples");
     RandomStream rows(options.seed, {kRows, i});
     draw_counts(rows, counts);
     for (size_t s = 0; s < settings.size(); ++s) {

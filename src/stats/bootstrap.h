@@ -34,7 +34,8 @@ struct Difference {
 /// sqrt((n - 1) / n). A pure function of values and options.
 class PairedBootstrap {
  public:
-  /// Throws std::invalid_argument without rows, for a setting without repetitions, and for different numbers of rows.
+  /// Throws Stopped, and std::invalid_argument without rows, for a setting without repetitions, and for different
+  /// numbers of rows.
   PairedBootstrap(const std::vector<Repetitions>& settings, const BootstrapOptions& options);
 
   /// The mean over rows and repetitions.

@@ -1,12 +1,14 @@
 #include "sweep/claim.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <ctime>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -39,15 +41,25 @@ std::string host_name() {
   return name;
 }
 
-/// When process `pid` of this host began, in the kernel's ticks; empty where there is none.
-std::string began(int64_t pid) {
+/// Fields of /proc/PID/stat behind the name, which may hold anything: the first is empty, the second field 3 of
+/// proc(5).
+std::vector<std::string> stat_of(int64_t pid) {
   const std::string stat = first_line(text::cat("/proc/", pid, "/stat"));
-  const size_t name_end = stat.rfind(')');  // the name before may hold anything
-  if (name_end == std::string::npos) return "";
-  const std::vector<std::string> fields = text::split(stat.substr(name_end + 1), ' ');
-  constexpr size_t kStartTime = 20;  // proc(5): field 22; the first of these is a blank, the second field 3
-  if (fields.size() <= kStartTime || fields[1] == "Z") return "";
-  return fields[kStartTime];
+  const size_t name_end = stat.rfind(')');
+  return name_end == std::string::npos ? std::vector<std::string>{} : text::split(stat.substr(name_end + 1), ' ');
+}
+
+/// When process `pid` of this host began, in the kernel's ticks; empty where that cannot be seen.
+std::string began(int64_t pid) {
+  constexpr size_t kStartTime = 20;  // field 22
+  const std::vector<std::string> fields = stat_of(pid);
+  return fields.size() <= kStartTime || fields[1] == "Z" ? "" : fields[kStartTime];
+}
+
+/// Whether it ended and is only waited for.
+bool is_zombie(int64_t pid) {
+  const std::vector<std::string> fields = stat_of(pid);
+  return fields.size() > 1 && fields[1] == "Z";
 }
 
 /// Where process numbers mean what they mean here: this boot of this machine, this namespace.
@@ -71,7 +83,11 @@ std::string holder_text() {
 bool is_gone(const std::string& holder) {
   try {
     const io::Json said = io::parse_json(holder, "claim");
-    return said.at("realm") == realm() && began(said.at("process").get<int64_t>()) != said.at("began");
+    const auto process = said.at("process").get<int64_t>();
+    if (said.at("realm") != realm()) return false;
+    if (::kill(static_cast<pid_t>(process), 0) != 0 && errno == ESRCH) return true;
+    const std::string since = began(process);  // empty where it ended a moment ago, or may not be looked at
+    return since.empty() ? is_zombie(process) : since != said.at("began").get<std::string>();
   } catch (const std::exception&) {
     return false;  // half written, or of another version: its time will tell
   }
@@ -115,12 +131,21 @@ double server_time(const std::string& folder) {
   return seconds_of(facts);
 }
 
+/// The same, or this machine's time where nothing can be made in the folder, as for who only looks.
+double time_at(const std::string& folder) {
+  try {
+    return server_time(folder);
+  } catch (const SystemError&) {
+    return static_cast<double>(::time(nullptr));
+  }
+}
+
 /// The numbers of the claims in `folder`, ascending.
 std::vector<int64_t> claims_in(const std::string& folder) {
   std::vector<int64_t> numbers;
   std::error_code unknown;
-  for (const auto& entry : fs::directory_iterator(folder, unknown)) {
-    const std::string name = entry.path().filename();
+  for (fs::directory_iterator it(folder, unknown), end; !unknown && it != end; it.increment(unknown)) {
+    const std::string name = it->path().filename();
     if (!text::starts_with(name, kPrefix)) continue;
     if (const auto number = text::to_int(name.substr(std::string(kPrefix).size()))) numbers.push_back(*number);
   }
@@ -136,7 +161,7 @@ bool is_alive(const std::string& folder, int64_t number, const ClaimOptions& opt
   if (is_gone(first_line(file))) return false;
   struct stat facts {};
   if (::stat(file.c_str(), &facts) != 0) return false;
-  return server_time(folder) - seconds_of(facts) <= options.stale_s;
+  return time_at(folder) - seconds_of(facts) <= options.stale_s;
 }
 
 }  // namespace
@@ -158,6 +183,7 @@ std::unique_ptr<Claim> Claim::take(const std::string& folder, const ClaimOptions
   }
   std::unique_ptr<Claim> claim(new Claim(folder, file, holder, options));
   claim->lost_before_ = number - 1;
+  claim->token_ = io::parse_json(holder, "claim").at("number").dump();
   return claim;
 }
 
@@ -181,14 +207,17 @@ Claim::~Claim() {
 
 bool Claim::is_lost() const {
   const std::vector<int64_t> now = claims_in(folder_);
-  return now.empty() || now.back() != lost_before_ + 1 || first_line(file_) != holder_;
+  if (now.empty()) return ::access(folder_.c_str(), R_OK) == 0;  // a folder that cannot be read says nothing
+  const std::string held = first_line(file_);
+  return now.back() != lost_before_ + 1 || (!held.empty() && held != holder_);
 }
 
 void Claim::renew() {
   std::unique_lock<std::mutex> lock(mutex_);
   const auto period = std::chrono::duration<double>(options_.heartbeat_s);
   while (!wake_.wait_for(lock, period, [this] { return ends_; })) {
-    if (first_line(file_) != holder_) return;
+    const std::string now = first_line(file_);
+    if (!now.empty() && now != holder_) return;        // one that cannot be read for a moment may be there
     ::utimensat(AT_FDCWD, file_.c_str(), nullptr, 0);  // by the server's clock
   }
 }
@@ -204,15 +233,16 @@ std::optional<std::string> holder_of(const std::string& folder, const ClaimOptio
   }
 }
 
-int64_t last_process(const std::string& folder) {
+bool was_claimed_by(const std::string& folder, int64_t process) {
   const std::vector<int64_t> claims = claims_in(folder);
-  if (claims.empty()) return 0;
-  try {
-    const io::Json said = io::parse_json(first_line(file_of(folder, claims.back())), "claim");
-    return said.at("realm") == realm() ? said.at("process").get<int64_t>() : 0;
-  } catch (const std::exception&) {
-    return 0;
-  }
+  return std::any_of(claims.begin(), claims.end(), [&](int64_t number) {
+    try {
+      const io::Json said = io::parse_json(first_line(file_of(folder, number)), "claim");
+      return said.at("realm") == realm() && said.at("process") == process;
+    } catch (const std::exception&) {
+      return false;
+    }
+  });
 }
 
 }  // namespace engraft::sweep

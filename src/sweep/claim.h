@@ -30,6 +30,8 @@ class Claim {
   Claim(const Claim&) = delete;
   Claim& operator=(const Claim&) = delete;
 
+  /// A word that no other claim has.
+  const std::string& token() const { return token_; }
   /// How many claimed the folder before and did not give it back.
   int64_t lost_before() const { return lost_before_; }
   /// Whether somebody else took it over, since it was not renewed for too long. Reads the disk.
@@ -39,7 +41,7 @@ class Claim {
   Claim(std::string folder, std::string file, std::string holder, const ClaimOptions& options);
   void renew();
 
-  std::string folder_, file_, holder_;
+  std::string folder_, file_, holder_, token_;
   ClaimOptions options_;
   int64_t lost_before_ = 0;
   std::mutex mutex_;
@@ -51,7 +53,8 @@ class Claim {
 /// Who holds the folder and renews the claim: "host, process 123"; none where nobody does.
 std::optional<std::string> holder_of(const std::string& folder, const ClaimOptions& options = {});
 
-/// The process that claimed the folder last on this machine and did not give it back, alive or not; 0 where none did.
-int64_t last_process(const std::string& folder);
+/// Whether `process` of this machine claimed the folder and did not give it back, whether or not it is alive or another
+/// took it over since.
+bool was_claimed_by(const std::string& folder, int64_t process);
 
 }  // namespace engraft::sweep

@@ -84,6 +84,12 @@ io::Json as_lists(io::Json options) {
   return options;
 }
 
+/// Of a file or folder; what is none stays.
+std::string absolute(const std::string& path) {
+  if (path.empty() || path == "-" || text::starts_with(path, "new:")) return path;
+  return fs::absolute(path).lexically_normal();
+}
+
 io::Json resolve(const io::Json& base, const io::Json& varied, const std::string& where) {
   finetune::TrainOptions options;
   options::Schema schema;
@@ -97,7 +103,9 @@ io::Json resolve(const io::Json& base, const io::Json& varied, const std::string
   }
   schema.apply(as_lists(given), where);
   schema.check_required(where);
-  return schema.record();
+  io::Json resolved = schema.record();
+  for (const char* name : {"backbone", "data", "teacher"}) resolved[name] = absolute(resolved.at(name));
+  return resolved;
 }
 
 /// Digests of files and data sets, each taken once.
@@ -109,7 +117,9 @@ class Digests {
     if (path.empty() || text::starts_with(path, "new:")) return path;
     const io::FileFacts facts = io::look_at_file(path);
     const io::Json now = {{"bytes", facts.bytes}, {"modified_ns", facts.modified_ns}};
-    return known_or(path, now, [&] { return io::sha256_of_file(path); });
+    const std::string of_file = known_or(path, now, [&] { return io::sha256_of_file(path); });
+    const std::string beside = fs::path(path).replace_extension(".toml");  // what says how its pictures are prepared
+    return fs::exists(beside) ? of_file + " " + io::sha256_of_file(beside) : of_file;
   }
 
   std::string of_data(const io::Json& options) {
@@ -151,12 +161,18 @@ std::string shape_of_head(const std::string& spec) {
   return text::join(parts, ",");
 }
 
+/// What has no weights can stand behind a layer that has some.
+bool begins_with_weights(const std::string& head) {
+  const std::string first = text::trim(text::split(head, ',').front());
+  return first.empty() || first == "linear" || text::starts_with(first, "fc");
+}
+
 bool can_be_stacked(const io::Json& options) {
   const auto number = [&](const char* name) { return options.at(name).get<double>(); };
-  return options.at("stage").empty() && number("epochs") > 0 && number("accumulate") == 1 && number("clip_norm") == 0 &&
-         number("ema") == 0 && number("mixup") == 0 && number("cutmix") == 0 &&
-         options.at("teacher").get<std::string>().empty() && options.at("optimizer") != "lbfgs" &&
-         !text::starts_with(options.at("backbone").get<std::string>(), "new:");
+  return options.at("stage").empty() && begins_with_weights(options.at("head")) && number("epochs") > 0 &&
+         number("accumulate") == 1 && number("clip_norm") == 0 && number("ema") == 0 && number("mixup") == 0 &&
+         number("cutmix") == 0 && options.at("teacher").get<std::string>().empty() &&
+         options.at("optimizer") != "lbfgs" && !text::starts_with(options.at("backbone").get<std::string>(), "new:");
 }
 
 /// Equal for trials that can stand in one stack; the trial's own where it cannot stand in any.
@@ -198,7 +214,9 @@ void add_groups(Plan& plan, const std::vector<size_t>& fresh) {
 
 Plan make_plan(const Spec& spec, const std::string& where, const Plan& before, Reporter& reporter) {
   Plan plan = before;
-  plan.varied = spec.varied;
+  for (const std::string& name : spec.varied) {
+    if (std::find(plan.varied.begin(), plan.varied.end(), name) == plan.varied.end()) plan.varied.push_back(name);
+  }
   plan.repeated = 0;
   std::map<std::string, size_t> known;
   for (size_t i = 0; i < plan.trials.size(); ++i) known[plan.trials[i].id] = i;
@@ -216,7 +234,14 @@ Plan make_plan(const Spec& spec, const std::string& where, const Plan& before, R
                                     {"data", digests.of_data(trial.options)}})
                    .substr(0, kIdDigits);
     if (!seen.insert(trial.id).second) ++plan.repeated;
-    if (!known.emplace(trial.id, plan.trials.size()).second) continue;
+    const auto [place, is_new] = known.emplace(trial.id, plan.trials.size());
+    if (!is_new) {
+      io::Json& options = plan.trials[place->second].options;
+      for (const std::string& name : left_out_of_ids()) {
+        if (trial.options.contains(name)) options[name] = trial.options.at(name);
+      }
+      continue;
+    }
     fresh.push_back(plan.trials.size());
     plan.trials.push_back(std::move(trial));
   }
@@ -226,7 +251,11 @@ Plan make_plan(const Spec& spec, const std::string& where, const Plan& before, R
 }
 
 void write_plan(const std::string& folder, const Plan& plan) {
-  io::Json out = {{"format", kFormat}, {"version", kVersion}, {"varied", plan.varied}, {"digests", plan.digests}};
+  io::Json out = {{"format", kFormat},
+                  {"version", kVersion},
+                  {"varied", plan.varied},
+                  {"halving", plan.halves},
+                  {"digests", plan.digests}};
   out["trials"] = io::Json::array();
   for (const Trial& trial : plan.trials)
     out["trials"].push_back({{"id", trial.id}, {"varied", trial.varied}, {"options", trial.options}});
@@ -247,6 +276,7 @@ Plan read_plan(const std::string& folder) {
     throw DataError(path + ": not the plan of a sweep (format " + kFormat + ", version 1)");
   try {
     plan.varied = in.at("varied").get<std::vector<std::string>>();
+    plan.halves = in.at("halving").get<bool>();
     plan.digests = in.at("digests");
     for (const io::Json& trial : in.at("trials"))
       plan.trials.push_back({trial.at("id").get<std::string>(), trial.at("options"), trial.at("varied")});

@@ -39,8 +39,10 @@ struct Plan {
   /// In the order of the SPEC. Of two that are the same the first stands alone.
   std::vector<Trial> trials;
   std::vector<Group> groups;
-  /// As Spec::varied.
+  /// Names that some SPEC varied.
   std::vector<std::string> varied;
+  /// Successive halving of the heads in a stack.
+  bool halves = false;
   /// By "PATH" or "PATH FRACTION LOSS": digests of what lies there, and by what they are known again.
   io::Json digests = io::Json::object();
   /// Trials of the SPEC that are another's repetition.
@@ -51,7 +53,8 @@ struct Plan {
 inline constexpr size_t kMostHeads = 64;
 
 /// Resolves every trial and groups them. What `before` planned stays as it is, in its groups, whatever the SPEC says
-/// by now; its trials are found again and new ones get groups of their own. Throws UsageError for an option that train
+/// by now; its trials are found again, with device, threads and paths as the SPEC has them, and new ones get groups of
+/// their own. Paths are made absolute. Throws UsageError for an option that train
 /// has not, or a value out of its range, naming the trial; DataError as list_data and where the backbone cannot be
 /// read.
 Plan make_plan(const Spec& spec, const std::string& where, const Plan& before, Reporter& reporter);

@@ -60,7 +60,7 @@ struct Bounds {
 Bounds bounds_of(const io::Json& range, bool is_log, const std::string& where) {
   const bool is_pair = range.is_array() && range.size() == 2 && range[0].is_number() && range[1].is_number();
   const Bounds bounds = is_pair ? Bounds{range[0].get<double>(), range[1].get<double>()} : Bounds{1, 0};
-  if (!(bounds.low < bounds.high) || (is_log && !(bounds.low > 0)))
+  if (!(bounds.low < bounds.high) || !std::isfinite(bounds.high - bounds.low) || (is_log && !(bounds.low > 0)))
     refuse(where, text::cat("expected [low, high]", is_log ? " above 0" : "", ", found ", range.dump()));
   return bounds;
 }
@@ -104,6 +104,7 @@ uint64_t key_of(const std::string& name) {
 std::vector<io::Json> drawn(const io::Json& random, const std::string& where) {
   if (random.empty()) return {io::Json::object()};
   const int64_t count = whole(random, kDraws, 1, 0, where + ": [random]");
+  if (static_cast<double>(count) > kMostTrials) refuse(where, text::cat("[random]: at most ", kMostTrials, " draws"));
   if (count == 0) refuse(where, "[random]: draws = N is missing, how often to draw");
   const auto seed = static_cast<uint64_t>(whole(random, kSeed, 0, 42, where + ": [random]"));
   std::vector<io::Json> out;

@@ -1,5 +1,7 @@
 #include "sweep/state.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
@@ -11,6 +13,7 @@
 #include "base/errors.h"
 #include "base/run_files.h"
 #include "base/text.h"
+#include "io/atomic_file.h"
 #include "io/csv.h"
 #include "report/table.h"
 #include "stats/judgement.h"
@@ -61,10 +64,36 @@ std::string param(const io::Json& result, const std::string& name) {
   return params.contains(name) ? text_of(params.at(name)) : "";
 }
 
+/// Gives the folder another name before its files go, so that it is never there without what says what it is.
+void remove_aside(const std::string& folder) {
+  const std::string aside = text::cat(folder, ".old-", ::getpid());
+  std::error_code unknown;
+  fs::remove_all(aside, unknown);
+  if (std::rename(folder.c_str(), aside.c_str()) == 0) fs::remove_all(aside, unknown);
+}
+
 }  // namespace
 
 std::string trial_folder(const std::string& sweep, const std::string& id) { return sweep + "/trials/" + id; }
-std::string work_folder(const std::string& sweep, const std::string& id) { return sweep + "/trials/" + id + ".work"; }
+std::string work_folder(const std::string& sweep, const std::string& id, const std::string& token) {
+  return sweep + "/trials/" + id + ".work-" + token;
+}
+
+std::string take_work_folder(const std::string& sweep, const std::string& id, const std::string& token) {
+  const std::string own = work_folder(sweep, id, token);
+  io::make_folders(sweep + "/trials");
+  std::error_code unknown;
+  for (fs::directory_iterator it(sweep + "/trials", unknown), end; !unknown && it != end; it.increment(unknown)) {
+    const std::string name = it->path().filename();
+    if (!text::starts_with(name, id + ".work-") || name == id + ".work-" + token) continue;
+    if (fs::exists(own)) {
+      fs::remove_all(it->path());
+    } else if (std::rename(it->path().c_str(), own.c_str()) != 0 && errno != ENOENT) {
+      throw SystemError::from_errno("rename " + it->path().string() + " to", own);
+    }
+  }
+  return own;
+}
 std::string group_folder(const std::string& sweep, const std::string& id) { return sweep + "/groups/" + id; }
 
 std::string to_text(TrialState state) {
@@ -87,21 +116,38 @@ TrialState ended_state(const std::string& sweep, const std::string& id) {
   return fs::exists(folder + "/" + kErrorFile) ? TrialState::kFailed : TrialState::kWaiting;
 }
 
-void publish(const std::string& sweep, const std::string& id, const std::string& work) {
+bool publish(const std::string& sweep, const std::string& id, const std::string& work) {
   const std::string to = trial_folder(sweep, id);
-  if (std::rename(work.c_str(), to.c_str()) == 0) return;
-  if (errno != ENOTEMPTY && errno != EEXIST) throw SystemError::from_errno("rename " + work + " to", to);
+  for (int tries = 0; tries < 2; ++tries) {
+    if (std::rename(work.c_str(), to.c_str()) == 0) return true;
+    if (errno != ENOTEMPTY && errno != EEXIST) throw SystemError::from_errno("rename " + work + " to", to);
+    if (ended_state(sweep, id) != TrialState::kWaiting) break;
+    remove_aside(to);
+  }
   fs::remove_all(work);
+  return false;
 }
 
 int64_t forget_failures(const std::string& sweep, const Plan& plan) {
   int64_t count = 0;
   for (const Trial& trial : plan.trials) {
     if (ended_state(sweep, trial.id) != TrialState::kFailed) continue;
-    fs::remove_all(trial_folder(sweep, trial.id));
+    remove_aside(trial_folder(sweep, trial.id));
     ++count;
   }
   return count;
+}
+
+void remove_leftovers(const std::string& sweep) {
+  std::vector<fs::path> left;
+  std::error_code unknown;
+  for (fs::directory_iterator it(sweep + "/trials", unknown), end; !unknown && it != end; it.increment(unknown)) {
+    const std::string name = it->path().filename();
+    const size_t dot = name.find('.');
+    if (dot != std::string::npos && ended_state(sweep, name.substr(0, dot)) != TrialState::kWaiting)
+      left.push_back(it->path());
+  }
+  for (const fs::path& path : left) fs::remove_all(path, unknown);
 }
 
 Status status_of(const std::string& sweep, const Plan& plan, const ClaimOptions& claims) {
@@ -128,7 +174,11 @@ Status status_of(const std::string& sweep, const Plan& plan, const ClaimOptions&
 io::Json trial_json(const std::string& sweep, const Plan& plan, size_t place) {
   const Trial& trial = plan.trials[place];
   const TrialState state = ended_state(sweep, trial.id);
-  io::Json out = {{"trial", trial.id}, {"number", place + 1}, {"state", to_text(state)}, {"params", trial.varied}};
+  io::Json out = {{"trial", trial.id}, {"number", place + 1}, {"state", to_text(state)}};
+  out["params"] = io::Json::object();
+  for (const std::string& name : plan.varied) {
+    if (trial.options.contains(name)) out["params"][name] = trial.options.at(name);
+  }
   const std::string folder = trial_folder(sweep, trial.id);
   try {
     if (state == TrialState::kDone) {

@@ -14,8 +14,11 @@ namespace engraft::sweep {
 
 /// A trial's folder: a run's, with result.json where it is done, or error.json where it failed.
 std::string trial_folder(const std::string& sweep, const std::string& id);
-/// Where a trial is worked on until its folder is published.
-std::string work_folder(const std::string& sweep, const std::string& id);
+/// Where whoever holds the claim with `token` works on a trial until its folder is published.
+std::string work_folder(const std::string& sweep, const std::string& id, const std::string& token);
+/// The same, with what another one left of the trial in it, if there is any: from now on theirs has another name, so
+/// that one that is late writes nowhere. Throws SystemError.
+std::string take_work_folder(const std::string& sweep, const std::string& id, const std::string& token);
 /// Where a group's claim lies.
 std::string group_folder(const std::string& sweep, const std::string& id);
 
@@ -25,12 +28,16 @@ std::string to_text(TrialState state);
 /// Done or failed; kWaiting else, whoever may work on it.
 TrialState ended_state(const std::string& sweep, const std::string& id);
 
-/// Makes a finished work folder the trial's. Where another process did before, `work` is removed and theirs stays.
+/// Makes a finished work folder the trial's. Where another process did before, `work` is removed, theirs stays, and
+/// this is false; a folder that holds neither a result nor an error, such as one that was half removed, gives way.
 /// Throws SystemError.
-void publish(const std::string& sweep, const std::string& id, const std::string& work);
+bool publish(const std::string& sweep, const std::string& id, const std::string& work);
 
 /// Lets what failed be run again: how many there were.
 int64_t forget_failures(const std::string& sweep, const Plan& plan);
+
+/// Takes away what killed workers left half done of trials that ended meanwhile.
+void remove_leftovers(const std::string& sweep);
 
 /// Where a sweep stands.
 struct Status {

@@ -1,8 +1,13 @@
 #include "sweep/work.h"
 
+#include <c10/util/Exception.h>
+
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
+#include <new>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "base/errors.h"
 #include "base/run_files.h"
@@ -21,6 +26,26 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr double kNap_s = 0.1;
+
+bool mixes(const finetune::TrainOptions& options) {
+  const auto& stages = options.stage;
+  return options.optimizer.mixup > 0 || options.optimizer.cutmix > 0 ||
+         std::any_of(stages.begin(), stages.end(), [](const std::string& stage) {
+           return stage.find("mixup") != std::string::npos || stage.find("cutmix") != std::string::npos;
+         });
+}
+
+/// Throws DataError where what the group learns from is not on this machine: then another one may have it.
+void require_inputs(const Trial& trial) {
+  for (const char* name : {"backbone", "teacher", "data"}) {
+    const std::string path = trial.options.at(name);
+    const bool is_pattern = path.find('{') != std::string::npos;
+    if (path.empty() || is_pattern || text::starts_with(path, "new:") || fs::exists(path)) continue;
+    throw DataError(path + ": is not there (" + name + " of trial " + trial.id + ")");
+  }
+}
+
 class Worker {
  public:
   Worker(const std::string& sweep, const Plan& plan, const WorkOptions& options, Reporter& reporter,
@@ -28,13 +53,29 @@ class Worker {
       : sweep_(sweep), plan_(plan), options_(options), reporter_(reporter), on_trial_(on_trial) {}
 
   Worked run() {
-    while (run_one()) {
-      if (options_.stops_first && worked_.failed > 0) break;
+    while (true) {
+      if (is_over()) break;
+      const bool did = run_one();
+      if (did) continue;
+      if (options_.group.empty() || !worked_.others_work) break;
+      // A task of an array is this group's alone: if the one that holds it dies, there is no other.
+      for (double waited = 0; waited < options_.poll_s; waited += kNap_s) {
+        throw_if_stopped("waiting for another worker");
+        std::this_thread::sleep_for(std::chrono::duration<double>(kNap_s));
+      }
     }
     return worked_;
   }
 
  private:
+  /// Whether a trial failed since this worker began, by it or another, where that ends the sweep.
+  bool is_over() {
+    if (!options_.stops_first) return false;
+    const int64_t now = status_of(sweep_, plan_, options_.claims).failed;
+    if (failed_before_ < 0) failed_before_ = now;
+    return now > failed_before_;
+  }
+
   /// One group, if any is left that nobody works on.
   bool run_one() {
     worked_.others_work = false;
@@ -45,6 +86,7 @@ class Worker {
     std::stable_partition(left.begin(), left.end(), [&](const Group* group) { return group->features == features_; });
     for (const Group* group : left) {
       throw_if_stopped("sweeping");
+      require_inputs(plan_.trials[group->trials.front()]);
       const std::unique_ptr<Claim> claim = Claim::take(group_folder(sweep_, group->id), options_.claims);
       if (claim == nullptr) {
         worked_.others_work = true;
@@ -71,8 +113,8 @@ class Worker {
   void run_group(const Group& group, const Claim& claim) {
     if (group.is_stack) return run_stack(group, claim);
     for (const size_t place : waiting_in(group)) {
+      if (is_over()) return;
       run_single(place, claim);
-      if (options_.stops_first && worked_.failed > 0) return;
     }
   }
 
@@ -81,54 +123,79 @@ class Worker {
     options::Schema schema;
     describe(schema, options);
     schema.apply(trial.options, "trial " + trial.id);
-    options.cache.cache = "disk";  // other groups and workers take it from there
+    // Other groups and workers take it from there; of mixed pictures there is nothing to be kept.
+    if (!mixes(options)) options.cache.cache = "disk";
     options.cache.cache_dir = options_.cache_dir.empty() ? sweep_ + "/cache" : options_.cache_dir;
     options.cache.cache_limit = options_.cache_limit;
     if (options_.threads > 0) options.compute.threads = options_.threads;
     return options;
   }
 
-  std::string work_of(size_t place) const { return work_folder(sweep_, plan_.trials[place].id); }
+  std::string work_of(size_t place, const Claim& claim) const {
+    return work_folder(sweep_, plan_.trials[place].id, claim.token());
+  }
 
   /// All of the group's trials, those that are done as well, so that what a stack gives does not depend on where one
   /// before it was cut off.
   void run_stack(const Group& group, const Claim& claim) {
     std::vector<finetune::HeadRun> runs;
     for (const size_t place : group.trials)
-      runs.push_back({options_of(plan_.trials[place]), plan_.trials[place].options, work_of(place)});
-    try {
-      finetune::run_heads(runs, options_.halves, reporter_,
-                          [&](size_t run, const std::string& failure) { end(group.trials[run], failure, claim); });
-    } catch (const Stopped&) {
-      throw;
-    } catch (const Error& error) {
-      for (const size_t place : waiting_in(group)) end(place, error.what(), claim);
-    }
+      runs.push_back({options_of(plan_.trials[place]), plan_.trials[place].options, work_of(place, claim)});
+    const std::string failure = failure_of([&] {
+      finetune::run_heads(runs, plan_.halves, reporter_,
+                          [&](size_t run, const std::string& why) { end(group.trials[run], why, claim); });
+    });
+    if (failure.empty()) return;
+    for (const size_t place : waiting_in(group)) end(place, failure, claim);
   }
 
   void run_single(size_t place, const Claim& claim) {
     const Trial& trial = plan_.trials[place];
     finetune::TrainOptions options = options_of(trial);
-    options.resume = true;  // where a worker before this one was cut off
-    const std::string work = work_of(place);
+    const std::string work = take_work_folder(sweep_, trial.id, claim.token());
+    const auto train = [&] { finetune::run_training(options, work, trial.options, reporter_); };
     std::string failure;
+    if (!fs::exists(work + "/" + kResultFile)) {  // else it was only to be published
+      options.resume = fs::exists(work);
+      failure = failure_of(train);
+      if (options.resume && !failure.empty()) {  // by another machine or number of threads it cannot be gone on with
+        reporter_.note("trial " + trial.id + ": from the beginning, since " + failure);
+        fs::remove_all(work);
+        options.resume = false;
+        failure = failure_of(train);
+      }
+    }
+    if (options_.models == "none") fs::remove(work + "/model.pt");
+    end(place, failure, claim);
+  }
+
+  /// Why `run` did not come to its end, which is its own matter; empty where it did.
+  template <class Run>
+  static std::string failure_of(const Run& run) {
     try {
-      finetune::run_training(options, work, trial.options, reporter_);
-      if (options_.models == "none") fs::remove(work + "/model.pt");
+      run();
+      return "";
     } catch (const Stopped&) {
       throw;
+    } catch (const SystemError&) {
+      throw;
     } catch (const Error& error) {
-      failure = error.what();
+      return error.what();
+    } catch (const c10::Error& error) {
+      return "LibTorch: " + text::split(error.what_without_backtrace(), '\n').front();
+    } catch (const std::bad_alloc&) {
+      return "out of memory";
+    } catch (const std::exception& error) {
+      return error.what();
     }
-    end(place, failure, claim);
   }
 
   void end(size_t place, const std::string& failure, const Claim& claim) {
     const Trial& trial = plan_.trials[place];
-    const std::string work = work_of(place);
+    const std::string work = work_of(place, claim);
     if (claim.is_lost()) {
       fs::remove_all(work);
-      throw SystemError("group taken over by another worker, since the claim was not renewed for too long");
+      throw SystemError("a group was taken over by another worker, since its claim was not renewed for too long");
     }
     if (ended_state(sweep_, trial.id) != TrialState::kWaiting) {  // of a stack that is done again for the others
       fs::remove_all(work);
@@ -141,7 +208,7 @@ class Worker {
       io::write_json(work + "/error.json", io::Json{{"error", failure}});
       reporter_.warn("trial " + trial.id + ": " + failure);
     }
-    publish(sweep_, trial.id, work);
+    if (!publish(sweep_, trial.id, work)) return;
     ++(failure.empty() ? worked_.done : worked_.failed);
     on_trial_(place);
   }
@@ -152,6 +219,7 @@ class Worker {
   Reporter& reporter_;
   const std::function<void(size_t)>& on_trial_;
   std::string features_;  // of the group before
+  int64_t failed_before_ = -1;
   Worked worked_;
 };
 

@@ -13,14 +13,14 @@ namespace engraft::sweep {
 struct WorkOptions {
   /// Compute threads of each training; 0: as its options say.
   int64_t threads = 0;
-  /// Successive halving of the heads in a stack.
-  bool halves = false;
+
   /// Ends after the first trial that fails.
   bool stops_first = false;
   /// Which trials keep their model.pt: "all", or "none". A stack's heads have none.
   std::string models = "none";
-  /// This group alone; empty: all.
+  /// This group alone, waiting for whoever works on it; empty: all that nobody works on.
   std::string group;
+  double poll_s = 5;
   /// Where features and activations are kept for the other groups; an empty folder: `cache` in the sweep's.
   std::string cache_dir;
   double cache_limit = 20;
@@ -35,8 +35,9 @@ struct Worked {
 };
 
 /// Claims one group of the plan in folder `sweep` after another that nobody works on and is not done, those first whose
-/// features were just computed, and runs its trials, until none is left. A trial that ends in an error of ours is
-/// recorded with it. `on_trial` hears the place of each that ended. Throws Stopped, leaving what can be gone on from.
+/// features were just computed, and runs its trials, until none is left. A trial that ends in an error is
+/// recorded with it, unless that is this machine's: a SystemError, and a backbone or data set that cannot be found, are
+/// thrown. `on_trial` hears the place of each that ended. Throws Stopped, leaving what can be gone on from.
 Worked work(const std::string& sweep, const Plan& plan, const WorkOptions& options, Reporter& reporter,
             const std::function<void(size_t place)>& on_trial);
 

@@ -59,10 +59,15 @@ class Workers {
         reporter_.progress("sweep", now.done + now.failed, now.total(),
                            now.failed > 0 ? text::cat(now.failed, " failed") : "");
         const bool ends = now.waiting + now.running == 0 || (options_.stops_first && now.failed > failed_before());
+        if (ends && options_.stops_first) stop_all();
         if (ends && running_.empty()) break;
+        if (now.done + now.failed > ended_) deaths_in_a_row_ = 0;
+        ended_ = now.done + now.failed;
         throw_if_stopped("sweeping");
         if (!ends && now.waiting > 0) fill_up();
-        std::this_thread::sleep_for(std::chrono::duration<double>(options_.poll_s));
+        const double rounds = 1 + static_cast<double>(plan_.trials.size()) / 1000;
+        std::this_thread::sleep_for(std::chrono::duration<double>(options_.poll_s * rounds));
+        throw_if_stopped("sweeping");  // before what a signal to all of us did to the workers
         reap();
       }
     } catch (...) {
@@ -97,12 +102,15 @@ class Workers {
   /// What the dead worker had claimed, if it had; see holder_of.
   void take_note_of_death(pid_t process, int status) {
     for (const Group& group : plan_.groups) {
-      if (last_process(group_folder(sweep_, group.id)) != process) continue;
-      reporter_.warn(text::cat("a worker was ", end_text(status), " at group ", group.id));
+      if (!was_claimed_by(group_folder(sweep_, group.id), process)) continue;
+      reporter_.warn(
+          text::cat("a worker ", WIFSIGNALED(status) ? "was " : "", end_text(status), " at group ", group.id));
       if (++deaths_[group.id] >= kMostDeaths) fail(group, status);
       return;
     }
-    throw SystemError(text::cat("a worker ", end_text(status), " before it began with a trial"));
+    reporter_.warn(text::cat("a worker ", WIFSIGNALED(status) ? "was " : "", end_text(status)));
+    if (++deaths_in_a_row_ >= kMostDeaths)
+      throw SystemError(text::cat(kMostDeaths, " workers in a row ended by themselves; the last ", end_text(status)));
   }
 
   void fail(const Group& group, int status) {
@@ -111,7 +119,7 @@ class Workers {
     for (const size_t place : group.trials) {
       const std::string& id = plan_.trials[place].id;
       if (ended_state(sweep_, id) != TrialState::kWaiting) continue;
-      const std::string work = work_folder(sweep_, id);
+      const std::string work = work_folder(sweep_, id, claim->token());
       io::make_folders(work);
       io::write_json(
           work + "/error.json",
@@ -136,6 +144,8 @@ class Workers {
   std::vector<pid_t> running_;
   std::map<std::string, int64_t> deaths_;
   int64_t failed_before_ = -1;
+  int64_t ended_ = 0;
+  int64_t deaths_in_a_row_ = 0;  // that no group is to blame for, since a trial ended
 };
 
 }  // namespace

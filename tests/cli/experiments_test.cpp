@@ -87,6 +87,7 @@ TEST_CASE("a sweep is planned, run, looked at, extended, and its failures run ag
   CHECK(last["state"] == "failed");
   CHECK_THAT(last["error"].get<std::string>(), Contains("broken"));
   CHECK(engraft_in(folder, "sweep --out sw --retry-failed --quiet").code == 5);
+  CHECK(engraft_in(folder, "sweep --out sw --halving").code == 2);
   CHECK(engraft_in(folder, "sweep --out nowhere --status").code == 3);
   CHECK(engraft_in(folder, "sweep --out sw --status --results").code == 2);
 

@@ -90,7 +90,7 @@ TEST_CASE("heads in a stack learn what each learns by itself", "[module]") {
                                    {"sgd", "", 0.1, {}},
                                    {"rmsprop", "fc=8,relu", 0, {1, 2, 0.5}},
                                    {"rmsprop_keras", "fc=8,gelu,fc=5,tanh", 0, {}},
-                                   {"adamw", "fc=8,silu,dropout=0", 0, {}}};
+                                   {"adamw", "fc=8,silu,dropout=0.3,fc=6,relu,dropout=0.5", 0, {}}};
   for (const Case& c : cases) {
     INFO(c.optimizer << " " << c.spec);
     std::vector<finetune::HeadTrial> trials;
@@ -184,6 +184,9 @@ TEST_CASE("heads that learn by other batches or rules are refused", "[module]") 
     CHECK_FALSE(finetune::can_stand_together(plain, other));
     CHECK_THROWS_AS(stacked({plain, other}), UsageError);
   }
+  finetune::HeadTrial dropped_first = plain;
+  dropped_first.head.spec = "dropout=0.5";
+  CHECK_FALSE(finetune::can_stand_together(dropped_first, dropped_first));
   finetune::HeadTrial averaged = plain;
   averaged.fit.ema = 0.9;
   CHECK_FALSE(finetune::can_stand_together(averaged, averaged));

@@ -43,7 +43,7 @@ TEST_CASE("a claimed folder is nobody else's until it is given back", "[unit]") 
   CHECK_FALSE(claim->is_lost());
   CHECK(sweep::Claim::take(folder.path()) == nullptr);
   CHECK(sweep::holder_of(folder.path()));
-  CHECK(sweep::last_process(folder.path()) == ::getpid());
+  CHECK(sweep::was_claimed_by(folder.path(), ::getpid()));
   claim.reset();
   CHECK_FALSE(sweep::holder_of(folder.path()));
   CHECK(std::filesystem::is_empty(folder.path()));
@@ -54,7 +54,8 @@ TEST_CASE("a claim whose process is gone is taken over at once", "[unit]") {
   const test::TempFolder folder;
   const pid_t dead = die_with_claim(folder.path());
   CHECK_FALSE(sweep::holder_of(folder.path()));
-  CHECK(sweep::last_process(folder.path()) == dead);
+  CHECK(sweep::was_claimed_by(folder.path(), dead));
+  CHECK_FALSE(sweep::was_claimed_by(folder.path(), ::getpid()));
   const auto claim = sweep::Claim::take(folder.path());
   REQUIRE(claim != nullptr);
   CHECK(claim->lost_before() == 1);

@@ -2,8 +2,12 @@
 
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <filesystem>
 
 #include "base/errors.h"
+#include "finetune/train_options.h"
+#include "io/atomic_file.h"
+#include "options/schema.h"
 
 using namespace engraft;
 using Catch::Matchers::Contains;
@@ -62,6 +66,26 @@ TEST_CASE("draws lie where they are asked for and depend on name and number alon
       parse("[random]\ndraws = 2\nseed_of_draws = 1\nlearning_rate = { log_uniform = [1e-4, 1e-1] }\n");
   CHECK(other.trials[1].at("learning_rate") != spec.trials[1].at("learning_rate"));
   CHECK(io::json_line(spec.trials[1].at("learning_rate")).size() <= 11);  // six digits
+}
+
+TEST_CASE("the sweeps of scripts/sweeps are SPECs of options that train has", "[unit]") {
+  int64_t count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(ENGRAFT_SOURCE_DIR "/scripts/sweeps")) {
+    if (entry.path().extension() != ".toml") continue;
+    ++count;
+    const sweep::Spec spec = parse(io::read_file(entry.path()));
+    CHECK(spec.trials.size() > 1);
+    for (const io::Json& trial : spec.trials) {
+      io::Json given = spec.base;
+      given.update(trial);
+      if (given.contains("stage") && given["stage"].is_string()) given["stage"] = io::Json::array({given["stage"]});
+      finetune::TrainOptions options;
+      options::Schema schema;
+      describe(schema, options);
+      CHECK_NOTHROW(schema.apply(given, entry.path().string()));
+    }
+  }
+  CHECK(count == 3);
 }
 
 TEST_CASE("what is no SPEC is refused, with the place", "[unit]") {

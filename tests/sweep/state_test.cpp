@@ -32,13 +32,29 @@ void put_result(const std::string& folder, double top1, double loss) {
 
 TEST_CASE("a trial's folder appears once, whoever else ends it", "[unit]") {
   const test::TempFolder folder;
-  put_result(sweep::work_folder(folder.path(), "t0"), 0.5, 1);
-  sweep::publish(folder.path(), "t0", sweep::work_folder(folder.path(), "t0"));
+  const std::string work = sweep::take_work_folder(folder.path(), "t0", "7");
+  put_result(work, 0.5, 1);
+  CHECK(sweep::publish(folder.path(), "t0", work));
   CHECK(sweep::ended_state(folder.path(), "t0") == sweep::TrialState::kDone);
-  put_result(sweep::work_folder(folder.path(), "t0"), 0.75, 1);
-  sweep::publish(folder.path(), "t0", sweep::work_folder(folder.path(), "t0"));
-  CHECK_FALSE(std::filesystem::exists(sweep::work_folder(folder.path(), "t0")));
+  put_result(work, 0.75, 1);
+  CHECK_FALSE(sweep::publish(folder.path(), "t0", work));
+  CHECK_FALSE(std::filesystem::exists(work));
   CHECK(sweep::trial_json(folder.path(), plan_of(1), 0).at("right") == 20);
+}
+
+TEST_CASE("what another left of a trial is gone on with under another name; a half removed folder gives way",
+          "[unit]") {
+  const test::TempFolder folder;
+  const std::string theirs = sweep::take_work_folder(folder.path(), "t0", "1");
+  test::put_file(theirs + "/checkpoint", "x");
+  const std::string ours = sweep::take_work_folder(folder.path(), "t0", "2");
+  CHECK(std::filesystem::exists(ours + "/checkpoint"));
+  CHECK_FALSE(std::filesystem::exists(theirs));
+  CHECK(sweep::take_work_folder(folder.path(), "t0", "2") == ours);
+  test::put_file(sweep::trial_folder(folder.path(), "t0") + "/run.toml", "");
+  put_result(ours, 0.5, 1);
+  CHECK(sweep::publish(folder.path(), "t0", ours));
+  CHECK(sweep::ended_state(folder.path(), "t0") == sweep::TrialState::kDone);
 }
 
 TEST_CASE("results stand by figure, then loss, then number; what failed or waits behind", "[unit]") {
