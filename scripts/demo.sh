@@ -1,29 +1,38 @@
 #!/usr/bin/env bash
-# Sets up, builds, and does the main job once: pictures in, one fine-tuned model file out.
+# Sets up, builds, and does the main job once: pictures in, one fine-tuned model file out. Needs no network file: the
+# backbone is the one in models/.
 #
-# usage: scripts/demo.sh [--out DIR] [--no-setup] [--help]
+# usage: scripts/demo.sh [PATH_TO_PICTURES] [--out DIR] [--no-setup] [--help]
 #
-#   --out DIR     where the example goes (default: build/demo; made anew)
-#   --no-setup    do not look for missing packages and libraries first
+#   PATH_TO_PICTURES  a folder with train/ and val/ of one folder a class, or of class folders alone, or a manifest;
+#                     default: pictures that the program draws, of eight classes
+#   --out DIR         where everything goes (default: build/demo; made anew)
+#   --no-setup        do not look for missing packages and libraries first
 #
-# Draws pictures of four textures and a tiny backbone with random weights, trains a head on it, unfreezes its top block,
-# evaluates and predicts with model.pt, and compares with a probe on raw pixels. Where the folder of real weights and
-# pictures is there (ENGRAFT_SHARED, default ../shared), it does the same with a pretrained GoogLeNet on ants and bees.
+# Looks at the backbone, writes embeddings, trains a head and then unfreezes the top blocks, evaluates, predicts. On the
+# drawn pictures it also trains the same network from scratch and a probe on raw pixels, to show what pretraining is
+# worth.
 #
 # needs: what scripts/setup.sh needs.
-# takes: 10 minutes the first time, most of it downloads and building; then a minute, three with the real pictures.
+# takes: 10 minutes the first time, most of it downloads and building; then two.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 out=""
+pictures=""
 with_setup=yes
 while [ $# -gt 0 ]; do
   case "$1" in
     --out) needs_value "$1" $# && out="$2" && shift ;;
     --no-setup) with_setup=no ;;
     -h | --help) usage && exit 0 ;;
-    *) wrong_usage "unknown option '$1'" ;;
+    -*) wrong_usage "unknown option '$1'" ;;
+    *)
+      [ -z "$pictures" ] || wrong_usage "one PATH_TO_PICTURES, not '$pictures' and '$1'"
+      [ -e "$1" ] || fail "$1: no such file or folder"
+      pictures="$(cd "$(dirname "$1")" && pwd)/$(basename "$1")"
+      ;;
   esac
   shift
 done
@@ -33,8 +42,9 @@ scripts/build.sh release --target engraft --target engraft-run >/dev/null
 
 engraft="$ENGRAFT_ROOT/build/release/bin/engraft"
 out="${out:-$ENGRAFT_ROOT/build/demo}"
-rm -rf "$out/example" "$out/features" "$out/run" "$out/raw-pixels" "$out/ants-and-bees"
+rm -rf "$out/example" "$out/features" "$out/run" "$out/scratch" "$out/raw-pixels"
 mkdir -p "$out"
+cp "$ENGRAFT_ROOT/models/inception-mini.pt" "$out/inception-mini.pt"
 
 # show COMMAND…: what a person would type, then what it answers.
 show() {
@@ -43,29 +53,41 @@ show() {
 }
 # field NAME FILE: a number of a result.json.
 field() { sed -n "s/^  \"$1\": \\([0-9.e-]*\\),\\{0,1\\}\$/\\1/p" "$2" | head -n 1; }
+percent() { awk -v x="$1" 'BEGIN { printf "%.1f %%", 100 * x }'; }
 
 cd "$out"
-show example --out example
-show inspect example/tiny.pt
-show embed --backbone example/tiny.pt --data example/pictures --out features --quiet
-show train --backbone example/tiny.pt --data example/pictures --out run --quiet \
-  --stage unfreeze=mixed_2,epochs=3,learning_rate=1e-3
-show evaluate --model run/model.pt --data example/pictures --quiet
-show predict --model run/model.pt --top 2 --quiet example/pictures/val/checks/0000.jpg example/pictures/val/vertical/0000.jpg
-show train --backbone example/pixels.pt --data example/pictures --pool flatten --out raw-pixels --quiet
-
-tiny=$(field top1 run/result.json)
-raw=$(field top1 raw-pixels/result.json)
-printf '\nThe tiny backbone has RANDOM weights; a head and one unfrozen block on it: top1 %s.\n' "$tiny"
-printf 'A probe on raw pixels: top1 %s.\n' "$raw"
-awk -v a="$tiny" -v b="$raw" 'BEGIN { exit !(a > b) }' || fail "the example does not beat a probe on raw pixels"
-
-shared="${ENGRAFT_SHARED:-$ENGRAFT_ROOT/../shared}"
-if [ -f "$shared/weights/googlenet_imagenet1k.pt" ] && [ -d "$shared/data/hymenoptera" ]; then
-  printf '\nThe same with a pretrained GoogLeNet, on ants and bees:\n'
-  show train --backbone "$shared/weights/googlenet_imagenet1k.pt" --data "$shared/data/hymenoptera" \
-    --out ants-and-bees --skip-bad --stage unfreeze=i5b,epochs=2,optimizer=sgd,learning_rate=1e-3
-  show predict --model ants-and-bees/model.pt --quiet "$shared/data/hymenoptera/val/bees" >ants-and-bees/bees.csv
-  head -n 6 ants-and-bees/bees.csv
+data="$pictures"
+if [ -z "$data" ]; then
+  say "The program draws its own pictures:"
+  show example --pictures shapes --out example --train 60 --val 30 --size 300 --quiet
+  data=example/pictures
 fi
-printf '\ndone: %s\n' "$out"
+printf '\nThe backbone, block by block:\n'
+show inspect inception-mini.pt
+printf '\nEvery picture as a row of numbers, for whatever you like to do with them:\n'
+show embed --backbone inception-mini.pt --data "$data" --out features --max-bad 1000000 --quiet
+printf '\nThe main job: a head on the frozen backbone, then the top two blocks with it:\n'
+show train --backbone inception-mini.pt --data "$data" --out run --quiet --skip-bad --augment crop=0.7:1,flip --views 4 \
+  --stage unfreeze=mixed_6,epochs=8,learning_rate=5e-4,norms=train
+printf '\nWhat model.pt gets right:\n'
+show evaluate --model run/model.pt --data "$data" --quiet --max-bad 1000000
+printf '\nAnd what it says of single pictures:\n'
+some="$(find -L "$data" -type f \( -iname '*.jpg' -o -iname '*.jpeg' -o -iname '*.png' -o -iname '*.webp' \) | sort |
+  awk '{ all[NR] = $0 } END { for (i = 1; i <= 5; ++i) print all[int((i - 0.5) * NR / 5) + 1] }')"
+printf '%s\n' "$some" | show predict --model run/model.pt --top 2 --quiet -
+
+if [ -z "$pictures" ]; then
+  printf '\nIs the pretraining worth anything? The same network from scratch, and a probe on raw pixels:\n'
+  show train --backbone new:inception-mini --data "$data" --out scratch --size 96 --epochs 8 --optimizer sgd --nesterov \
+    --learning-rate 0.05 --augment crop=0.7:1,flip --quiet
+  show train --backbone example/pixels.pt --data "$data" --pool flatten --out raw-pixels --quiet
+  ours="$(field top1 run/result.json)"
+  scratch="$(field top1 scratch/result.json)"
+  raw="$(field top1 raw-pixels/result.json)"
+  printf '\nOf %s validation pictures, eight classes: fine-tuned %s, from scratch %s, raw pixels %s.\n' \
+    "$(field rows run/result.json)" "$(percent "$ours")" "$(percent "$scratch")" "$(percent "$raw")"
+  awk -v a="$ours" -v b="$scratch" -v c="$raw" 'BEGIN { exit !(a > b && a > c) }' ||
+    fail "the fine-tuned model is not the best of the three"
+fi
+printf '\ndone: %s/run/model.pt is the model; %s has the rest.\n' "$out" "$out"
+printf 'next: engraft predict --model run/model.pt YOUR_PICTURES; engraft train --help lists what else there is\n'
