@@ -201,8 +201,8 @@ ExitCode run(const SweepOptions& options, Session& session) {
   io::write_file(options.out + "/results.csv", sweep::results_csv(results, plan.varied));
   const sweep::Status status = sweep::status_of(options.out, plan);
   if (!options.common.json) {
-    session.out << sweep::results_text(results, plan.varied, kShown) << status_text(status) << options.out
-                << "/results.csv has all of them\n";
+    session.out << sweep::results_text(results, plan.varied, kShown) << status_text(status)
+                << (fs::path(options.out) / "results.csv").lexically_normal().string() << " has all of them\n";
   }
   return status.failed > 0 ? ExitCode::kTooManyBad : ExitCode::kDone;
 }

@@ -5,6 +5,7 @@ Needs ENGRAFT_PROGRAM. Two blocks are no part of it: the one that sets up and bu
 that which puts the built program on the PATH, for which PATH has it here.
 """
 
+import hashlib
 import os
 import pathlib
 import re
@@ -28,7 +29,8 @@ class ReadmeTest(unittest.TestCase):
         environment.pop("ENGRAFT_SHARED", None)
         ran = 0
         with tempfile.TemporaryDirectory() as folder:
-            os.symlink(ROOT / "models", pathlib.Path(folder) / "models")
+            for name in ("models", "scripts"):
+                os.symlink(ROOT / name, pathlib.Path(folder) / name)
             environment["ENGRAFT_CACHE"] = str(pathlib.Path(folder) / "cache")
             for language, text in blocks((ROOT / "README.md").read_text(encoding="utf-8")):
                 if language not in ("sh", "python") or text.startswith("scripts/"):
@@ -47,6 +49,15 @@ class ReadmeTest(unittest.TestCase):
         text = (ROOT / "README.md").read_text(encoding="utf-8")
         for name in set(re.findall(r"scripts/[\w/]+\.(?:sh|py)", text)):
             self.assertTrue(os.access(ROOT / name, os.X_OK), name)
+
+
+class ShippedTest(unittest.TestCase):
+    def test_the_backbone_in_the_box_is_the_one_that_its_card_describes(self):
+        content = (ROOT / "models/inception-mini.pt").read_bytes()
+        card = (ROOT / "models/README.md").read_text(encoding="utf-8")
+        self.assertIn(hashlib.sha256(content).hexdigest(), card)
+        self.assertIn(f"{len(content):,} bytes", card)
+        self.assertLess(len(content), 8 << 20)
 
 
 # What the block in Python takes for granted.
