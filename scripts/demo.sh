@@ -6,7 +6,8 @@
 #
 #   PATH_TO_PICTURES  a folder with train/ and val/ of one folder a class, or of class folders alone, or a manifest;
 #                     default: pictures that the program draws, of eight classes
-#   --out DIR         where everything goes (default: build/demo; made anew)
+#   --out DIR         where everything goes (default: build/demo); example, features, run, scratch and raw-pixels in it
+#                     are removed first
 #   --no-setup        do not look for missing packages and libraries first
 #
 # Looks at the backbone, writes embeddings, trains a head and then unfreezes the top blocks, evaluates, predicts. On the
@@ -24,7 +25,7 @@ pictures=""
 with_setup=yes
 while [ $# -gt 0 ]; do
   case "$1" in
-    --out) needs_value "$1" $# && out="$2" && shift ;;
+    --out) needs_value "$1" $# && mkdir -p "$2" && out="$(cd "$2" && pwd)" && shift ;;
     --no-setup) with_setup=no ;;
     -h | --help) usage && exit 0 ;;
     -*) wrong_usage "unknown option '$1'" ;;
@@ -71,10 +72,13 @@ show train --backbone inception-mini.pt --data "$data" --out run --quiet --skip-
   --stage unfreeze=mixed_6,epochs=8,learning_rate=5e-4,norms=train
 printf '\nWhat model.pt gets right:\n'
 show evaluate --model run/model.pt --data "$data" --quiet --max-bad 1000000
-printf '\nAnd what it says of single pictures:\n'
+
 some="$(find -L "$data" -type f \( -iname '*.jpg' -o -iname '*.jpeg' -o -iname '*.png' -o -iname '*.webp' \) | sort |
   awk '{ all[NR] = $0 } END { for (i = 1; i <= 5; ++i) print all[int((i - 0.5) * NR / 5) + 1] }')"
-printf '%s\n' "$some" | show predict --model run/model.pt --top 2 --quiet -
+if [ -n "$some" ]; then  # none in archives, or where only a manifest says where they are
+  printf '\nAnd what it says of single pictures:\n'
+  printf '%s\n' "$some" | show predict --model run/model.pt --top 2 --quiet -
+fi
 
 if [ -z "$pictures" ]; then
   printf '\nIs the pretraining worth anything? The same network from scratch, and a probe on raw pixels:\n'
@@ -90,4 +94,5 @@ if [ -z "$pictures" ]; then
     fail "the fine-tuned model is not the best of the three"
 fi
 printf '\ndone: %s/run/model.pt is the model; %s has the rest.\n' "$out" "$out"
-printf 'next: engraft predict --model run/model.pt YOUR_PICTURES; engraft train --help lists what else there is\n'
+printf 'next: %s predict --model %s/run/model.pt YOUR_PICTURES\n      %s train --help lists what else there is\n' \
+  "$engraft" "$out" "$engraft"

@@ -54,7 +54,8 @@ inline constexpr CommandInfo kPredict = {
     "  find . -name '*.jpg' | engraft predict --model run/model.pt --top 3 --json -\n"};
 inline constexpr CommandInfo kScan = {
     "scan",
-    "Reads every block of a backbone in one pass and probes it: which tap tells these classes apart, at what cost.",
+    "Reads every block of a backbone in one pass and probes it: which tap tells the classes apart (one class a "
+    "picture), at what cost.",
     "  engraft scan --backbone inception.pt --data photos/\n"
     "  engraft scan --backbone inception.pt --data photos/ --taps mixed_6,mixed_7,mixed_8 --csv taps.csv\n"};
 inline constexpr CommandInfo kSweep = {
@@ -74,6 +75,7 @@ inline constexpr CommandInfo kCompare = {
     "compare",
     "Sets runs beside each other: intervals, paired tests of their differences, slices; --assert makes a gate of it.",
     "  engraft compare run-1/ run-2/ run-3/\n"
+    "  engraft compare sweep/ --pairs best\n"
     "  engraft compare run/ --assert 'top1.low >= 0.95'\n"
     "  engraft compare run-1/ run-2/ --by source --assert 'b.top1 - a.top1 > 0' --json\n"};
 inline constexpr CommandInfo kBench = {
@@ -93,7 +95,7 @@ inline constexpr CommandInfo kExample = {
     "  engraft train --backbone example/tiny.pt --data example/pictures --out example/run\n"};
 
 inline const std::vector<CommandInfo>& catalogue() {
-  static const std::vector<CommandInfo> all = {kInspect, kEmbed,   kTrain,  kEvaluate, kScan,
+  static const std::vector<CommandInfo> all = {kInspect, kEmbed,   kTrain,  kEvaluate, kScan,   kSweep,
                                                kCompare, kPredict, kExport, kBench,    kExample};
   return all;
 }

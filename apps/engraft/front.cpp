@@ -30,7 +30,7 @@ std::string overview() {
   return out +
          "\n`engraft COMMAND --help` lists the options of a command with their defaults.\n\n"
          "Exit codes: 0 done, 1 internal error, 2 wrong usage, 3 bad input, 4 an --assert not met, 5 done but\n"
-         "more pictures skipped than --max-bad, 75 stopped by a signal, 130 Ctrl-C\n";
+         "more pictures skipped than --max-bad or trials of a sweep failed, 75 stopped by a signal, 130 Ctrl-C\n";
 }
 
 [[noreturn]] void execute_heavy_part(char** argv) {

@@ -1,3 +1,4 @@
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "commands/commands.h"
@@ -5,13 +6,34 @@
 #include "report/comparison.h"
 #include "report/gate.h"
 #include "report/predictions.h"
+#include "sweep/plan.h"
+#include "sweep/state.h"
 
 namespace engraft::commands {
+
+namespace {
+
+/// The path itself, or the trials of a sweep that are done.
+std::vector<std::string> runs_in(const std::string& path) {
+  const sweep::Plan plan = sweep::read_plan(path);
+  if (plan.trials.empty()) return {path};
+  std::vector<std::string> runs;
+  for (const sweep::Trial& trial : plan.trials) {
+    if (sweep::ended_state(path, trial.id) == sweep::TrialState::kDone)
+      runs.push_back(std::filesystem::path(sweep::trial_folder(path, trial.id)).lexically_normal());
+  }
+  if (runs.empty()) throw DataError(path + ": a sweep of which no trial is done");
+  return runs;
+}
+
+}  // namespace
 
 ExitCode run(const CompareOptions& options, Session& session) {
   for (const std::string& gate : options.gates.gate) report::Gate parsed(gate);  // for what it throws, before any work
   std::vector<report::Predictions> runs;
-  for (const std::string& path : options.run) runs.push_back(report::read_predictions(path));
+  for (const std::string& path : options.run) {
+    for (const std::string& run : runs_in(path)) runs.push_back(report::read_predictions(run));
+  }
   report::ComparisonOptions wanted;
   wanted.confidence = options.gates.confidence;
   wanted.pairs = options.pairs;

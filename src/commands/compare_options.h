@@ -23,7 +23,9 @@ struct CompareOptions {
 
 template <class Visitor>
 void describe(Visitor& v, CompareOptions& o) {
-  v.field("run", o.run, "run folders, or tables that evaluate --predictions wrote; they are named a, b, c, …")
+  v.field("run", o.run,
+          "run folders, tables that evaluate --predictions wrote, or a sweep's folder for its trials; they are named "
+          "a, b, c, …")
       .value("RUN")
       .positional()
       .required();
@@ -36,7 +38,8 @@ void describe(Visitor& v, CompareOptions& o) {
   v.field("pairs_csv", o.pairs_csv, "also write the differences here, as CSV").value("FILE").not_recorded();
   describe(v, o.gates,
            "'top1.low >= 0.95' of every run, 'b.top1 - a.top1 > 0', 'b_vs_a.p_adjusted < 0.05', "
-           "'worst.COLUMN.top1 >= 90%'; the names are those of --json");
+           "'worst.COLUMN.top1 >= 90%'; the names are those of --json, one with blanks in [\"…\"]: by.COLUMN[\"web "
+           "cam\"].top1");
   describe(v, o.common);
 }
 

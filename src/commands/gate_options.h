@@ -18,9 +18,9 @@ void describe(Visitor& v, GateOptions& o, const std::string& examples) {
   v.group("Slices and gates");
   v.field("by", o.by,
           "figures of their own for the pictures of each value of this column of the manifest; true_label: of each "
-          "class; may be given several times")
+          "class")
       .value("COLUMN");
-  v.field("assert", o.gate, "what must hold, else the exit code is 4: " + examples + "; may be given several times")
+  v.field("assert", o.gate, "what must hold, else the exit code is 4: " + examples + "")
       .value("COMPARISON")
       .not_recorded();
   v.field("confidence", o.confidence, "of intervals, and of differences that are told").above(0).below(1);

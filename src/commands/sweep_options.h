@@ -41,7 +41,10 @@ void describe(Visitor& v, SweepOptions& o) {
   v.field("halving", o.halving,
           "successive halving of heads that learn together: after an eighth, a quarter and a half of the epochs the "
           "better half goes on");
-  v.field("models", o.models, "whether trials with stages keep their model.pt").one_of({"none", "all"});
+  v.field("models", o.models,
+          "whether trials with stages keep their model.pt; heads trained in a stack have head.safetensors, and train "
+          "--config TRIAL/run.toml makes a model.pt of either")
+      .one_of({"none", "all"});
   v.group("Looking");
   v.field("dry_run", o.dry_run, "print the plan and what it takes, and do nothing");
   v.field("status", o.status, "how many trials are done, failed, running, waiting, and who works");
@@ -62,8 +65,7 @@ void describe(Visitor& v, SweepOptions& o) {
           "queued again where it was stopped")
       .value("WHERE")
       .one_of({"local", "slurm"});
-  v.field("slurm", o.slurm, "a setting for sbatch, such as --slurm=--partition=gpu; may be given several times")
-      .value("SETTING");
+  v.field("slurm", o.slurm, "a setting for sbatch, such as --slurm=--partition=gpu").value("SETTING");
   v.field("at_once", o.at_once, "tasks of the array that run at the same time at most; 0: as many as Slurm lets")
       .at_least(0);
   v.group("One worker, as started by the above");

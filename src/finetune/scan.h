@@ -84,7 +84,7 @@ struct ScanResult {
 };
 
 /// The quickest of the taps that are right, by ridge regression, as often as the best one, but for one standard error
-/// of /// the difference between the two (Breiman et al. 1984, the rule of one standard error, here of paired counts).
+/// of the difference between the two (Breiman et al. 1984, the rule of one standard error, here of paired counts).
 Suggestion suggest(const std::vector<TapScore>& taps);
 
 /// Runs the network once over all pictures of the training and validation split, reading every tap, and probes each.

@@ -98,6 +98,7 @@ Predictions read_predictions(const std::string& path) {
     return out;
   }
   const std::string result_file = path + "/" + kResultFile, run_file = path + "/" + kRunFile;
+  if (fs::exists(path + "/error.json")) throw DataError(path + ": a trial that failed; error.json says why");
   if (!fs::exists(result_file)) {
     throw DataError(path + (fs::exists(run_file) ? ": a run that has not finished (no result.json); "
                                                    "train --resume goes on with it"
