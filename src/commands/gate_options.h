@@ -20,9 +20,7 @@ void describe(Visitor& v, GateOptions& o, const std::string& examples) {
           "figures of their own for the pictures of each value of this column of the manifest; true_label: of each "
           "class")
       .value("COLUMN");
-  v.field("assert", o.gate, "what must hold, else the exit code is 4: " + examples + "")
-      .value("COMPARISON")
-      .not_recorded();
+  v.field("assert", o.gate, "what must hold, else the exit code is 4: " + examples).value("COMPARISON").not_recorded();
   v.field("confidence", o.confidence, "of intervals, and of differences that are told").above(0).below(1);
 }
 
