@@ -114,7 +114,7 @@ TEST_CASE("workers that are killed again and again leave the same results", "[cl
     // In a session of its own, so that all of it dies at once.
     const std::string command = "cd '" + folder + "' && setsid sh -c \"echo \\$\\$ > pid; exec '" + program +
                                 "' sweep k.toml --out killed --quiet --threads 1 >/dev/null 2>&1\" & sleep " + wait +
-                                "; kill -KILL -- -$(cat '" + folder + "/pid')";
+                                "; kill -9 -$(cat '" + folder + "/pid')";
     CHECK(std::system(command.c_str()) == 0);
   }
   must(engraft_in(folder, "sweep k.toml --out killed --quiet --threads 1"));
