@@ -107,16 +107,21 @@ TEST_CASE("workers that are killed again and again leave the same results", "[cl
   const std::string folder = example().path();
   std::string widths;
   for (int width = 2; width < 14; ++width) widths += "'fc=" + std::to_string(width) + ",tanh', ";
-  io::write_file(folder + "/k.toml", base() + "[grid]\nhead = [" + widths + "]\nlearning_rate = [1e-2, 1e-3]\n");
+  io::write_file(folder + "/k.toml",
+                 "[base]\nbackbone = 'ex/tiny.pt'\ndata = 'ex/pictures'\nepochs = 150\nprecision = 'f32'\n"
+                 "[grid]\nhead = [" +
+                     widths + "]\nlearning_rate = [1e-2, 1e-3]\n");
   must(engraft_in(folder, "sweep k.toml --out whole --quiet --threads 1"));
-  for (const char* wait : {"0.4", "0.7", "1.0", "1.3", "1.6"}) {
+  int hits = 0;
+  for (const char* wait : {"0.5", "0.6", "0.7", "0.8", "0.9"}) {
     const std::string program = ENGRAFT_PROGRAM;
     // In a session of its own, so that all of it dies at once.
     const std::string command = "cd '" + folder + "' && setsid sh -c \"echo \\$\\$ > pid; exec '" + program +
                                 "' sweep k.toml --out killed --quiet --threads 1 >/dev/null 2>&1\" & sleep " + wait +
-                                "; kill -9 -$(cat '" + folder + "/pid')";
-    CHECK(std::system(command.c_str()) == 0);
+                                "; kill -9 -$(cat '" + folder + "/pid') 2>/dev/null";
+    hits += std::system(command.c_str()) == 0 ? 1 : 0;
   }
+  CHECK(hits > 0);  // a quick machine may be done before the last ones
   must(engraft_in(folder, "sweep k.toml --out killed --quiet --threads 1"));
   CHECK(io::read_file(folder + "/killed/results.csv") == io::read_file(folder + "/whole/results.csv"));
 }
