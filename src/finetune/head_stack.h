@@ -29,7 +29,7 @@ struct StackOptions {
   /// Successive halving (Jamieson and Talwalkar 2016): after an eighth, a quarter and a half of the epochs the better
   /// half of the trials that are left goes on. The others keep what they had.
   bool halves = false;
-  /// Of the trials, on the device of the rows. With "last" the last epoch is kept instead of the best.
+  /// The last epoch is kept instead of the best.
   bool takes_last = false;
 };
 

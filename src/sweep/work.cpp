@@ -52,19 +52,18 @@ class Worker {
          const std::function<void(size_t)>& on_trial)
       : sweep_(sweep), plan_(plan), options_(options), reporter_(reporter), on_trial_(on_trial) {}
 
-  Worked run() {
+  void run() {
     while (true) {
       if (is_over()) break;
       const bool did = run_one();
       if (did) continue;
-      if (options_.group.empty() || !worked_.others_work) break;
+      if (options_.group.empty() || !others_work_) break;
       // A task of an array is this group's alone: if the one that holds it dies, there is no other.
       for (double waited = 0; waited < options_.poll_s; waited += kNap_s) {
         throw_if_stopped("waiting for another worker");
         std::this_thread::sleep_for(std::chrono::duration<double>(kNap_s));
       }
     }
-    return worked_;
   }
 
  private:
@@ -78,7 +77,7 @@ class Worker {
 
   /// One group, if any is left that nobody works on.
   bool run_one() {
-    worked_.others_work = false;
+    others_work_ = false;
     std::vector<const Group*> left;
     for (const Group& group : plan_.groups) {
       if ((options_.group.empty() || group.id == options_.group) && !waiting_in(group).empty()) left.push_back(&group);
@@ -89,7 +88,7 @@ class Worker {
       require_inputs(plan_.trials[group->trials.front()]);
       const std::unique_ptr<Claim> claim = Claim::take(group_folder(sweep_, group->id), options_.claims);
       if (claim == nullptr) {
-        worked_.others_work = true;
+        others_work_ = true;
         continue;
       }
       if (waiting_in(*group).empty()) continue;  // somebody ended it between the look and the claim
@@ -209,7 +208,6 @@ class Worker {
       reporter_.warn("trial " + trial.id + ": " + failure);
     }
     if (!publish(sweep_, trial.id, work)) return;
-    ++(failure.empty() ? worked_.done : worked_.failed);
     on_trial_(place);
   }
 
@@ -220,14 +218,14 @@ class Worker {
   const std::function<void(size_t)>& on_trial_;
   std::string features_;  // of the group before
   int64_t failed_before_ = -1;
-  Worked worked_;
+  bool others_work_ = false;  // on what this worker could take
 };
 
 }  // namespace
 
-Worked work(const std::string& sweep, const Plan& plan, const WorkOptions& options, Reporter& reporter,
-            const std::function<void(size_t place)>& on_trial) {
-  return Worker(sweep, plan, options, reporter, on_trial).run();
+void work(const std::string& sweep, const Plan& plan, const WorkOptions& options, Reporter& reporter,
+          const std::function<void(size_t place)>& on_trial) {
+  Worker(sweep, plan, options, reporter, on_trial).run();
 }
 
 }  // namespace engraft::sweep

@@ -27,18 +27,11 @@ struct WorkOptions {
   ClaimOptions claims;
 };
 
-/// What one worker did.
-struct Worked {
-  int64_t done = 0, failed = 0;
-  /// Somebody else still works on something.
-  bool others_work = false;
-};
-
 /// Claims one group of the plan in folder `sweep` after another that nobody works on and is not done, those first whose
 /// features were just computed, and runs its trials, until none is left. A trial that ends in an error is
 /// recorded with it, unless that is this machine's: a SystemError, and a backbone or data set that cannot be found, are
 /// thrown. `on_trial` hears the place of each that ended. Throws Stopped, leaving what can be gone on from.
-Worked work(const std::string& sweep, const Plan& plan, const WorkOptions& options, Reporter& reporter,
-            const std::function<void(size_t place)>& on_trial);
+void work(const std::string& sweep, const Plan& plan, const WorkOptions& options, Reporter& reporter,
+          const std::function<void(size_t place)>& on_trial);
 
 }  // namespace engraft::sweep
