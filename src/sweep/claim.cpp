@@ -155,28 +155,36 @@ std::vector<int64_t> claims_in(const std::string& folder) {
 
 std::string file_of(const std::string& folder, int64_t number) { return text::cat(folder, "/", kPrefix, number); }
 
-/// Whether the claim's holder works on: renews it, as far as can be known.
-bool is_alive(const std::string& folder, int64_t number, const ClaimOptions& options) {
-  const std::string file = file_of(folder, number);
-  if (is_gone(first_line(file))) return false;
+/// What a claim says of its holder, as far as can be known: it works on (renews the claim), it does not, or it gave the
+/// claim back since the folder was listed.
+enum class Holder { kAlive, kLost, kGivenBack };
+
+Holder look_at(const std::string& folder, int64_t number, const ClaimOptions& options) {
+  const std::string file = file_of(folder, number), holder = first_line(file);
   struct stat facts {};
-  if (::stat(file.c_str(), &facts) != 0) return false;
-  return time_at(folder) - seconds_of(facts) <= options.stale_s;
+  if (::stat(file.c_str(), &facts) != 0) return Holder::kGivenBack;
+  if (is_gone(holder)) return Holder::kLost;
+  return time_at(folder) - seconds_of(facts) <= options.stale_s ? Holder::kAlive : Holder::kLost;
 }
 
 }  // namespace
 
 std::unique_ptr<Claim> Claim::take(const std::string& folder, const ClaimOptions& options) {
   io::make_folders(folder);
-  const std::vector<int64_t> before = claims_in(folder);
-  if (!before.empty() && is_alive(folder, before.back(), options)) return nullptr;
+  std::vector<int64_t> before = claims_in(folder);
+  for (int look = 0; !before.empty(); ++look) {
+    const Holder last = look_at(folder, before.back(), options);
+    if (last == Holder::kAlive || look == 100) return nullptr;
+    if (last == Holder::kLost) break;
+    before = claims_in(folder);  // nothing was lost: a number after one that is not there would say so
+  }
   const int64_t number = before.empty() ? 1 : before.back() + 1;
   const std::string holder = holder_text(), file = file_of(folder, number);
   if (!make_exclusively(file, holder + "\n")) return nullptr;
   // Between looking and making, the last holder may have given all back and another begun anew: whoever sees the other
   // steps back, and the later one of the two does see it.
   for (const int64_t other : claims_in(folder)) {
-    if (other > number || (other < number && is_alive(folder, other, options))) {
+    if (other > number || (other < number && look_at(folder, other, options) == Holder::kAlive)) {
       ::unlink(file.c_str());
       return nullptr;
     }
@@ -199,7 +207,11 @@ Claim::~Claim() {
   }
   wake_.notify_all();
   heart_.join();
-  if (is_lost()) return;
+  if (is_lost()) {
+    // Whoever took it over clears up all below its own; but who stepped back after a look clears up nothing of ours.
+    if (first_line(file_) == holder_) ::unlink(file_.c_str());
+    return;
+  }
   // From the highest down: while one is there, who looks sees that this process still holds it.
   for (int64_t number = lost_before_; number >= 1; --number) ::unlink(file_of(folder_, number).c_str());
   ::unlink(file_.c_str());
@@ -224,7 +236,7 @@ void Claim::renew() {
 
 std::optional<std::string> holder_of(const std::string& folder, const ClaimOptions& options) {
   const std::vector<int64_t> claims = claims_in(folder);
-  if (claims.empty() || !is_alive(folder, claims.back(), options)) return std::nullopt;
+  if (claims.empty() || look_at(folder, claims.back(), options) != Holder::kAlive) return std::nullopt;
   try {
     const io::Json said = io::parse_json(first_line(file_of(folder, claims.back())), "claim");
     return said.at("host").get<std::string>() + ", process " + said.at("process").dump();
