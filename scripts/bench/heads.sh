@@ -5,7 +5,7 @@
 #
 #   --rows N       training rows (default: 4000; a quarter as many validate)
 #   --dimension D  features of a row (default: 2048)
-#   --epochs N     of each head (default: 30)
+#   --epochs N     of each head (default: 10)
 #   --batch N      rows in a batch (default: 32)
 #   --out DIR      where rows and results go (default: build/bench/heads)
 #
@@ -18,7 +18,7 @@ set -euo pipefail
 
 rows=4000
 dimension=2048
-epochs=30
+epochs=10
 batch=32
 out="$ENGRAFT_ROOT/build/bench/heads"
 while [ $# -gt 0 ]; do

@@ -23,7 +23,7 @@ def make(folder, rows, dimension, classes):
     generator = numpy.random.default_rng(1)
     # Like pooled features: not negative, correlated, with classes that overlap.
     mixing = generator.normal(size=(dimension // 8, dimension)) / numpy.sqrt(dimension / 8)
-    centres = 0.35 * generator.normal(size=(classes, dimension // 8))
+    centres = 0.2 * generator.normal(size=(classes, dimension // 8))
     for name, count in (("rows", rows), ("others", rows // 4)):
         labels = generator.integers(classes, size=count)
         hidden = centres[labels] + generator.normal(size=(count, dimension // 8))

@@ -7,16 +7,13 @@
 #include <cmath>
 #include <limits>
 #include <memory>
-#include <optional>
 
 #include "base/errors.h"
 #include "base/stop.h"
 #include "base/text.h"
-#include "finetune/head_layers.h"
 #include "stats/judgement.h"
 #include "tensor/blocks.h"
 #include "train/gradients.h"
-#include "train/optimizer.h"
 #include "train/sampler.h"
 
 namespace engraft::finetune {
@@ -24,15 +21,6 @@ namespace engraft::finetune {
 namespace {
 
 using Kind = model::HeadLayer::Kind;
-
-/// Those of the head with its last layer.
-std::vector<model::HeadLayer> layers_of(const model::HeadOptions& options) {
-  std::vector<model::HeadLayer> layers = model::parse_head(options.spec);
-  model::HeadLayer last;
-  last.width = options.outputs;
-  layers.push_back(last);
-  return layers;
-}
 
 bool have_one_shape(const model::HeadOptions& a, const model::HeadOptions& b) {
   const auto of_a = layers_of(a), of_b = layers_of(b);
@@ -61,8 +49,8 @@ train::Schedule schedule_of(const train::FitOptions& options, int64_t steps_per_
 struct Learner {
   size_t trial = 0;
   train::Schedule schedule;
-  std::unique_ptr<train::Optimizer> optimizer;
-  double rate = 0;  // of the last step
+  int64_t reductions = 0;  // of a plateau's rate
+  double rate = 0;         // of the last step
 };
 
 class Stack {
@@ -105,111 +93,73 @@ class Stack {
            });
   }
 
-  /// On the device of the rows, which the first batch tells.
-  void make_layers(const c10::Device& device) {
-    std::vector<model::Head> heads;
-    std::vector<std::vector<model::HeadLayer>> layers;
-    for (const HeadTrial& trial : trials_) {
-      heads.emplace_back(trial.head);
-      heads.back().to(device);
-      layers.push_back(layers_of(trial.head));
-    }
-    layers_.emplace(heads, layers);
-    make_optimizers({});
-  }
-
-  /// `states`: what each optimiser goes on from; none at the beginning.
-  void make_optimizers(const std::vector<std::vector<tensor::NamedTensor>>& states) {
-    for (size_t i = 0; i < learners_.size(); ++i) {
-      Learner& learner = learners_[i];
-      learner.optimizer =
-          train::make_optimizer(trials_[learner.trial].fit.optimizer, layers_->parameters(static_cast<int64_t>(i)));
-      if (!states.empty()) learner.optimizer->restore(states[i]);
-    }
-  }
-
   void train_epoch(int64_t epoch) {
     const std::vector<int64_t> order =
         train::epoch_order({shared_.seed, shared_.stage, epoch}, train_.rows(), shared_.balance_by);
     train_.start(order, epoch, shared_.batch_size);
-    loss_sums_ = at::Tensor();
+    for (Learner& learner : learners_) learner.reductions = reductions_of(learner);
     train::TrainBatch batch;
     int64_t rows = 0;
     while (train_.next(batch)) {
       throw_if_stopped("training");
-      if (!layers_) make_layers(batch.inputs.device());
-      step(batch);
+      if (heads_ == nullptr) heads_ = make_head_cohort(trials_, batch.inputs.device());
+      heads_->learn(batch, step_, rates());
+      ++step_;
       rows += batch.labels.size(0);
       reporter_.progress(text::cat("epoch ", epoch, " of ", shared_.epochs), rows, train_.rows(),
                          text::count_of(static_cast<int64_t>(learners_.size()), "head"));
     }
   }
 
-  void step(const train::TrainBatch& batch) {
-    const train::LossOptions loss{shared_.target, shared_.label_smoothing, shared_.class_weights, {}};
-    const at::Tensor logits = layers_->forward(batch.inputs, [&] {
-      train::seed_step({shared_.seed, shared_.stage, step_});
-    });                                                               // [B, T, K]
-    const at::Tensor losses = train::losses_of(logits, batch, loss);  // [T]
-    layers_->gradient(batch.inputs, losses);
-    const auto rows = static_cast<double>(batch.labels.size(0));
-    const at::Tensor sums = losses.detach().to(at::kDouble) * rows;
-    const at::Tensor right = train::counts_right(logits.detach(), batch, shared_.target);
-    right_ = loss_sums_.defined() ? right_ + right : right;
-    loss_sums_ = loss_sums_.defined() ? loss_sums_ + sums : sums;
-    update(batch.inputs.is_cpu());
-    ++step_;
+  int64_t reductions_of(const Learner& learner) const {
+    if (learner.schedule.shape != "plateau") return 0;
+    std::vector<double> losses;
+    for (const train::EpochRecord& record : outcomes_[learner.trial].epochs) losses.push_back(record.val_loss);
+    return train::plateau_reductions(losses, learner.schedule.patience);
   }
 
-  void update(bool is_on_cpu) {
-    const auto move = [&](int64_t first, int64_t count) {
-      for (int64_t i = first; i < first + count; ++i) {
-        Learner& learner = learners_[static_cast<size_t>(i)];
-        const auto& epochs = outcomes_[learner.trial].epochs;
-        std::vector<double> losses;
-        if (learner.schedule.shape == "plateau") {
-          for (const train::EpochRecord& record : epochs) losses.push_back(record.val_loss);
-        }
-        learner.rate =
-            train::rate_at(learner.schedule, step_, train::plateau_reductions(losses, learner.schedule.patience));
-        learner.optimizer->step(learner.rate);
-      }
-    };
-    const auto count = static_cast<int64_t>(learners_.size());
-    if (!is_on_cpu) return move(0, count);
-    tensor::for_blocks(count, kHeadsABlock, [&](const tensor::Block& block) { move(block.first, block.count); });
+  std::vector<double> rates() {
+    std::vector<double> out;
+    for (Learner& learner : learners_) {
+      learner.rate = train::rate_at(learner.schedule, step_, learner.reductions);
+      out.push_back(learner.rate);
+    }
+    return out;
   }
 
   void validate(int64_t epoch, const Stopwatch& watch) {
+    const train::HeadSums sums = heads_->take_sums();
     const std::vector<train::Outputs> outputs = infer();
-    const at::Tensor sums = loss_sums_.to(at::kCPU), right = right_.to(at::kCPU);
-    for (size_t i = 0; i < learners_.size(); ++i) {
-      HeadOutcome& outcome = outcomes_[learners_[i].trial];
-      const auto place = static_cast<int64_t>(i);
+    const auto rows = static_cast<double>(train_.rows());
+    tensor::for_blocks(static_cast<int64_t>(learners_.size()), /*longest=*/1, [&](const tensor::Block& one) {
+      const auto place = static_cast<size_t>(one.first);
       train::EpochRecord record;
       record.epoch = epoch;
-      record.learning_rate = learners_[i].rate;
-      record.train_loss = sums[place].item<double>() / static_cast<double>(train_.rows());
-      record.train_right = right[place].item<double>() / static_cast<double>(train_.rows());
-      record.seconds = watch.seconds() / static_cast<double>(learners_.size());
+      record.learning_rate = learners_[place].rate;
+      record.train_loss = sums.losses[place] / rows;
+      record.train_right = static_cast<double>(sums.right[place]) / rows;
+      HeadOutcome& outcome = outcomes_[learners_[place].trial];
       try {
         const train::Where at{shared_.stage, epoch, /*step=*/0};
         train::check_finite("the training loss", record.train_loss, at);
-        judge(outputs[i], at, record);
+        judge(outputs[place], at, record);
       } catch (const Error& error) {
         outcome.failure = error.what();
-        continue;
+        return;
       }
-      outcome.epochs.push_back(record);
-      if (!options_.takes_last && outcome.epochs.size() > 1 &&
-          !train::is_better(record, outcome.epochs[outcome.best])) {
-        continue;
-      }
-      if (outcome.epochs.size() == 1 || train::is_better(record, outcome.epochs[outcome.best]))
-        outcome.best = outcome.epochs.size() - 1;
-      outcome.parameters = tensor::snapshot(layers_->parameters(place));
-      outcome.outputs = outputs[i];
-    }
+      record.seconds = watch.seconds() / static_cast<double>(learners_.size());
+      add(record, outputs[place], one.first, outcome);
+    });
+  }
+
+  /// Head `place` of the cohort had `record`'s epoch.
+  void add(const train::EpochRecord& record, const train::Outputs& outputs, int64_t place, HeadOutcome& outcome) const {
+    const bool is_best = outcome.epochs.empty() || train::is_better(record, outcome.epochs[outcome.best]);
+    outcome.epochs.push_back(record);
+    if (is_best) outcome.best = outcome.epochs.size() - 1;
+    if (!is_best && !options_.takes_last) return;
+    outcome.parameters = heads_->parameters(place);
+    outcome.outputs = outputs;
   }
 
   /// Of every learner for the validation rows.
@@ -221,7 +171,7 @@ class Stack {
     train::TrainBatch batch;
     while (val_.next(batch)) {
       throw_if_stopped("evaluating");
-      const at::Tensor logits = layers_->infer(batch.inputs).transpose(0, 1).to(at::kCPU).contiguous();  // [T, B, K]
+      const at::Tensor logits = heads_->infer(batch.inputs);  // [T, B, K]
       const bool are_classes = batch.labels.scalar_type() == at::kLong;
       const at::Tensor labels = batch.labels.to(at::kCPU, are_classes ? at::kLong : at::kDouble).contiguous();
       const auto each = static_cast<size_t>(logits.size(1) * logits.size(2));
@@ -286,25 +236,18 @@ class Stack {
     if (places.empty()) return;
     std::vector<Learner> left;
     std::vector<int64_t> kept;
-    std::vector<std::vector<tensor::NamedTensor>> states;
     for (size_t i = 0; i < learners_.size(); ++i) {
       if (std::binary_search(places.begin(), places.end(), i)) {
         outcomes_[learners_[i].trial].is_cut_short = epoch < shared_.epochs;
         continue;
       }
       kept.push_back(static_cast<int64_t>(i));
-      states.push_back(tensor::snapshot(learners_[i].optimizer->state()));
       left.push_back(std::move(learners_[i]));
     }
     learners_ = std::move(left);
-    if (learners_.empty()) return;
-    for (Learner& learner : learners_) learner.optimizer.reset();
-    layers_.emplace(layers_->selected(kept));
-    make_optimizers(states);
+    if (!learners_.empty()) heads_->keep(kept);
   }
 
-  /// As many heads a thread takes at a time.
-  static constexpr int64_t kHeadsABlock = 4;
   static constexpr int64_t kInferredRows = 1024;
 
   const std::vector<HeadTrial>& trials_;
@@ -314,10 +257,9 @@ class Stack {
   Reporter& reporter_;
   const train::FitOptions& shared_;
   std::vector<HeadOutcome> outcomes_;
-  std::vector<Learner> learners_;  // as they stand in the layers
-  std::optional<StackedLayers> layers_;
+  std::vector<Learner> learners_;      // as they stand in the layers
+  std::unique_ptr<HeadCohort> heads_;  // from the first batch on, which tells the device
   int64_t step_ = 0;
-  at::Tensor loss_sums_, right_;  // of the epoch, [T]
 };
 
 }  // namespace

@@ -8,16 +8,10 @@
 #include <vector>
 
 #include "base/report.h"
-#include "model/head.h"
+#include "finetune/head_cohort.h"
 #include "train/fit.h"
 
 namespace engraft::finetune {
-
-/// One of many heads that learn side by side.
-struct HeadTrial {
-  model::HeadOptions head;
-  train::FitOptions fit;
-};
 
 /// Whether two trials can stand in one stack: the same batches in the same order (seed, stage, epochs, batch_size,
 /// balance_by), the same loss, rule of the update and shape of the head. Free are rates and all else of the schedule,

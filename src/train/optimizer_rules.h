@@ -11,6 +11,11 @@
 
 namespace engraft::train {
 
+/// Decay rates of what is kept and what is added to denominators: torch.optim's and Keras 3's defaults.
+inline constexpr double kAdamBeta1 = 0.9, kAdamBeta2 = 0.999, kAdamEpsilon = 1e-8;
+inline constexpr double kRmspropAlpha = 0.99, kRmspropEpsilon = 1e-8;
+inline constexpr double kKerasRho = 0.9, kKerasEpsilon = 1e-7;
+
 /// A parameter and how it is moved.
 struct Moved {
   tensor::NamedTensor parameter;

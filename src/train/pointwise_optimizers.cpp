@@ -162,11 +162,9 @@ class Adamw : public PointwiseOptimizer {
   }
   void count(Slots& slots) const override { slots[0].add_(1); }
   void update(at::Tensor weights, const at::Tensor& gradient, const Slots& slots, const Amount& amount) const override {
-    at::_fused_adamw_({weights}, {gradient}, {slots[1]}, {slots[2]}, {}, {slots[0]}, amount.rate, kBeta1, kBeta2,
-                      amount.weight_decay, kEpsilon, /*amsgrad=*/false, /*maximize=*/false);
+    at::_fused_adamw_({weights}, {gradient}, {slots[1]}, {slots[2]}, {}, {slots[0]}, amount.rate, kAdamBeta1,
+                      kAdamBeta2, amount.weight_decay, kAdamEpsilon, /*amsgrad=*/false, /*maximize=*/false);
   }
-
-  static constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
 };
 
 /// Of the two rmsprop: the mean of squares, and the momentum where there is one.
@@ -192,8 +190,8 @@ class Rmsprop : public RmspropSlots {
  private:
   void update(at::Tensor weights, const at::Tensor& gradient, const Slots& slots, const Amount& amount) const override {
     const at::Tensor pull = amount.weight_decay > 0 ? gradient.add(weights, amount.weight_decay) : gradient;
-    slots[0].mul_(kAlpha).addcmul_(pull, pull, 1 - kAlpha);
-    const at::Tensor scale = slots[0].sqrt().add_(kEpsilon);
+    slots[0].mul_(kRmspropAlpha).addcmul_(pull, pull, 1 - kRmspropAlpha);
+    const at::Tensor scale = slots[0].sqrt().add_(kRmspropEpsilon);
     if (momentum_ == 0) {
       weights.addcdiv_(pull, scale, -amount.rate);
       return;
@@ -201,8 +199,6 @@ class Rmsprop : public RmspropSlots {
     slots[1].mul_(momentum_).addcdiv_(pull, scale);
     weights.add_(slots[1], -amount.rate);
   }
-
-  static constexpr double kAlpha = 0.99, kEpsilon = 1e-8;
 };
 
 class KerasRmsprop : public RmspropSlots {
@@ -213,8 +209,8 @@ class KerasRmsprop : public RmspropSlots {
  private:
   void update(at::Tensor weights, const at::Tensor& gradient, const Slots& slots, const Amount& amount) const override {
     if (amount.weight_decay > 0) weights.mul_(1 - amount.weight_decay * amount.rate);
-    slots[0].mul_(kRho).addcmul_(gradient, gradient, 1 - kRho);
-    const at::Tensor scale = slots[0].add(kEpsilon).sqrt_();
+    slots[0].mul_(kKerasRho).addcmul_(gradient, gradient, 1 - kKerasRho);
+    const at::Tensor scale = slots[0].add(kKerasEpsilon).sqrt_();
     if (momentum_ == 0) {
       weights.addcdiv_(gradient, scale, -amount.rate);
       return;
@@ -222,8 +218,6 @@ class KerasRmsprop : public RmspropSlots {
     slots[1].mul_(momentum_).addcdiv_(gradient, scale, amount.rate);
     weights.sub_(slots[1]);
   }
-
-  static constexpr double kRho = 0.9, kEpsilon = 1e-7;
 };
 
 }  // namespace

@@ -88,6 +88,8 @@ TEST_CASE("heads in a stack learn what each learns by itself", "[module]") {
   };
   const std::vector<Case> cases = {{"adamw", "", 0, {}},
                                    {"sgd", "", 0.1, {}},
+                                   {"rmsprop", "", 0.1, {1, 2, 0.5}},
+                                   {"rmsprop_keras", "", 0, {}},
                                    {"rmsprop", "fc=8,relu", 0, {1, 2, 0.5}},
                                    {"rmsprop_keras", "fc=8,gelu,fc=5,tanh", 0, {}},
                                    {"adamw", "fc=8,silu,dropout=0.3,fc=6,relu,dropout=0.5", 0, {}}};
