@@ -4,8 +4,9 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
-#include <optional>
+#include <utility>
 
+#include "base/text.h"
 #include "finetune/head_layers.h"
 #include "tensor/blocks.h"
 #include "train/gradients.h"
@@ -15,6 +16,8 @@
 namespace engraft::finetune {
 
 namespace {
+
+using Kind = model::HeadLayer::Kind;
 
 train::LossOptions loss_of(const train::FitOptions& fit) {
   return {fit.target, fit.label_smoothing, fit.class_weights, {}};
@@ -114,13 +117,30 @@ class LayeredHeads : public HeadCohort {
   at::Tensor losses_, right_;  // of the epoch, [T]
 };
 
-/// A single layer each. Batches are kept until there are as many as make it worth while.
-class SingleLayers : public HeadCohort {
- public:
-  explicit SingleLayers(const std::vector<HeadTrial>& trials) : heads_(heads_for(trials)) {}
+train::HeadOp op_of(Kind kind) {
+  switch (kind) {
+    case Kind::kRelu:
+      return train::HeadOp::kRelu;
+    case Kind::kGelu:
+      return train::HeadOp::kGelu;
+    case Kind::kSilu:
+      return train::HeadOp::kSilu;
+    case Kind::kTanh:
+      return train::HeadOp::kTanh;
+    case Kind::kDropout:
+    case Kind::kLinear:
+      break;
+  }
+  return train::HeadOp::kDropout;
+}
 
-  void learn(const train::TrainBatch& batch, int64_t /*step*/, const std::vector<double>& rates) override {
-    steps_.push_back({batch, rates});
+/// On the CPU, where train::PackedHeads can. Batches are kept until there are as many as make it worth while.
+class CachedHeads : public HeadCohort {
+ public:
+  explicit CachedHeads(const std::vector<HeadTrial>& trials) : fit_(trials.front().fit), heads_(heads_for(trials)) {}
+
+  void learn(const train::TrainBatch& batch, int64_t step, const std::vector<double>& rates) override {
+    steps_.push_back({batch, rates, [this, step] { train::seed_step({fit_.seed, fit_.stage, step}); }});
     bytes_ += static_cast<int64_t>(batch.inputs.nbytes());
     if (bytes_ >= kBytesAtATime) learn_all();
   }
@@ -133,21 +153,37 @@ class SingleLayers : public HeadCohort {
   at::Tensor infer(const at::Tensor& rows) const override { return heads_.infer(rows); }
 
   std::vector<tensor::NamedTensor> parameters(int64_t t) const override {
-    return {{"fc1.weight", heads_.weight(t)}, {"fc1.bias", heads_.bias(t)}};
+    std::vector<tensor::NamedTensor> out;
+    for (const at::Tensor& value : heads_.parameters(t))
+      out.push_back({text::cat("fc", out.size() / 2 + 1, out.size() % 2 == 0 ? ".weight" : ".bias"), value});
+    return out;
   }
 
   void keep(const std::vector<int64_t>& heads) override { heads_.keep(heads); }
 
  private:
-  static train::LinearHeads heads_for(const std::vector<HeadTrial>& trials) {
-    std::vector<at::Tensor> weights, biases;
-    std::vector<train::OptimizerSpec> rules;
-    for (const model::Head& head : heads_of(trials)) {
-      weights.push_back(head.parameters()[0].value.detach());
-      biases.push_back(head.parameters()[1].value.detach());
+  static train::PackedHeads heads_for(const std::vector<HeadTrial>& trials) {
+    train::HeadStackShape shape;
+    for (const model::HeadLayer& layer : layers_of(trials.front().head)) {
+      if (layer.kind == Kind::kLinear) {
+        shape.ops.emplace_back();
+      } else {
+        shape.ops.back().push_back(op_of(layer.kind));
+      }
     }
-    for (const HeadTrial& trial : trials) rules.push_back(trial.fit.optimizer);
-    return {weights, biases, loss_of(trials.front().fit), rules};
+    std::vector<std::vector<at::Tensor>> parameters;
+    std::vector<train::OptimizerSpec> rules;
+    for (const HeadTrial& trial : trials) {
+      shape.dropouts.emplace_back();
+      for (const model::HeadLayer& layer : layers_of(trial.head)) {
+        if (layer.kind == Kind::kDropout) shape.dropouts.back().push_back(layer.probability);
+      }
+      parameters.emplace_back();
+      const model::Head head(trial.head);
+      for (const tensor::NamedTensor& own : head.parameters()) parameters.back().push_back(own.value.detach());
+      rules.push_back(trial.fit.optimizer);
+    }
+    return {shape, parameters, loss_of(trials.front().fit), rules};
   }
 
   void learn_all() {
@@ -158,8 +194,9 @@ class SingleLayers : public HeadCohort {
 
   static constexpr int64_t kBytesAtATime = 4 << 20;  // of rows, that the cores' common cache holds twice
 
-  train::LinearHeads heads_;
-  std::vector<train::LinearHeads::Step> steps_;
+  const train::FitOptions fit_;
+  train::PackedHeads heads_;
+  std::vector<train::PackedHeads::Step> steps_;
   int64_t bytes_ = 0;
   train::HeadSums sums_;
 };
@@ -176,9 +213,8 @@ std::vector<model::HeadLayer> layers_of(const model::HeadOptions& options) {
 
 std::unique_ptr<HeadCohort> make_head_cohort(const std::vector<HeadTrial>& trials, const c10::Device& device) {
   const train::FitOptions& fit = trials.front().fit;
-  const bool is_single = layers_of(trials.front().head).size() == 1;
-  if (device.is_cpu() && is_single && train::LinearHeads::can_learn(loss_of(fit), fit.optimizer))
-    return std::make_unique<SingleLayers>(trials);
+  if (device.is_cpu() && train::PackedHeads::can_learn(loss_of(fit), fit.optimizer))
+    return std::make_unique<CachedHeads>(trials);
   return std::make_unique<LayeredHeads>(trials, device);
 }
 

@@ -8,7 +8,7 @@
 
 #include "model/head.h"
 #include "train/fit.h"
-#include "train/linear_heads.h"
+#include "train/packed_heads.h"
 
 namespace engraft::finetune {
 
@@ -37,7 +37,7 @@ class HeadCohort {
   virtual void keep(const std::vector<int64_t>& heads) = 0;
 };
 
-/// For trials that can_stand_together(), on the device of the rows. A single layer has a quicker way on the CPU. Throws
+/// For trials that can_stand_together(), on the device of the rows. Softmax has a quicker way on the CPU. Throws
 /// UsageError as make_optimizer() does.
 std::unique_ptr<HeadCohort> make_head_cohort(const std::vector<HeadTrial>& trials, const c10::Device& device);
 

@@ -1,6 +1,7 @@
 // Times 64 linear heads, 8 rates by 8 decays, as one stack and one by one; for scripts/bench/heads.sh. Not a test.
-//   bench_heads ROWS.npy LABELS.npy OTHERS.npy OTHER_LABELS.npy EPOCHS BATCH
-// ROWS [N, D] float32 learn, OTHERS [M, D] validate, labels int64. Prints one line of JSON.
+//   bench_heads ROWS.npy LABELS.npy OTHERS.npy OTHER_LABELS.npy EPOCHS BATCH [HEAD]
+// HEAD as train's --head, a linear one by default. ROWS [N, D] float32 learn, OTHERS [M, D] validate, labels int64.
+// Prints one line of JSON.
 #include <ATen/ATen.h>
 
 #include <cstdlib>
@@ -39,8 +40,8 @@ std::unique_ptr<train::BatchSource> source_of(const Rows& of) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 7) {
-    std::cerr << "usage: bench_heads ROWS.npy LABELS.npy OTHERS.npy OTHER_LABELS.npy EPOCHS BATCH\n";
+  if (argc != 7 && argc != 8) {
+    std::cerr << "usage: bench_heads ROWS.npy LABELS.npy OTHERS.npy OTHER_LABELS.npy EPOCHS BATCH [HEAD]\n";
     return 2;
   }
   tensor::set_compute_threads(0);
@@ -51,6 +52,7 @@ int main(int argc, char** argv) {
       finetune::HeadTrial trial;
       trial.head.embedding_dim = known.values.size(1);
       trial.head.outputs = 1 + *std::max_element(known.labels.begin(), known.labels.end());
+      if (argc == 8) trial.head.spec = argv[7];
       trial.fit.epochs = std::atoi(argv[5]);
       trial.fit.batch_size = std::atoi(argv[6]);
       trial.fit.schedule.learning_rate = rate;

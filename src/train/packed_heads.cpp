@@ -1,0 +1,306 @@
+#include "train/packed_heads.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+
+#include "base/errors.h"
+#include "base/text.h"
+#include "tensor/blocks.h"
+#include "train/head_softmax.h"
+#include "train/packed_layer.h"
+
+namespace engraft::train {
+
+namespace {
+
+constexpr int64_t kCacheBytes = 512 << 10;  // of weights and slots that a core keeps, beside a batch
+
+at::Tensor activated(const at::Tensor& x, HeadOp op) {
+  switch (op) {
+    case HeadOp::kRelu:
+      return at::relu(x);
+    case HeadOp::kGelu:
+      return at::gelu(x);
+    case HeadOp::kSilu:
+      return at::silu(x);
+    case HeadOp::kTanh:
+      return at::tanh(x);
+    case HeadOp::kDropout:
+      break;
+  }
+  return x;
+}
+
+/// The gradient of what activated() made `y` of `x`.
+at::Tensor activation_gradient(const at::Tensor& gradient, const at::Tensor& x, const at::Tensor& y, HeadOp op) {
+  switch (op) {
+    case HeadOp::kRelu:
+      return at::threshold_backward(gradient, y, 0);
+    case HeadOp::kGelu:
+      return at::gelu_backward(gradient, x);
+    case HeadOp::kSilu:
+      return at::silu_backward(gradient, x);
+    case HeadOp::kTanh:
+      return at::tanh_backward(gradient, y);
+    case HeadOp::kDropout:
+      break;
+  }
+  return gradient;
+}
+
+}  // namespace
+
+/// One step's batch as a block of heads reads it.
+struct PackedHeads::Batch {
+  Batch(int64_t number, const WeighedLabels& given, PackedStep how)
+      : count(number), labels(given), step(std::move(how)) {}
+
+  PackedRows rows;
+  int64_t count;  // of rows; those of `rows` are filled up
+  WeighedLabels labels;
+  PackedStep step;
+  /// For each head, of each of its dropouts, what [H, padded] is multiplied by. Empty: they do nothing.
+  std::vector<std::vector<at::Tensor>> masks;
+};
+
+/// What the way back needs of the way there, for a block of heads.
+struct PackedHeads::Pass {
+  struct Layer {
+    std::vector<at::Tensor> values;  // before each op, and behind the last: [heads, out, padded]
+    std::vector<PackedRows> inputs;  // of each head; none for the first layer
+  };
+  std::vector<Layer> layers;
+};
+
+bool PackedHeads::can_learn(const LossOptions& loss, const OptimizerSpec& rule) {
+  return !head_kernels().empty() && loss.target == Target::kSoftmax && loss.teacher.weight == 0 &&
+         head_rule(rule).has_value();
+}
+
+PackedHeads::PackedHeads(const HeadStackShape& shape, const std::vector<std::vector<at::Tensor>>& parameters,
+                         const LossOptions& loss, const std::vector<OptimizerSpec>& rules, const HeadKernels* kernels)
+    : shape_(shape), loss_(loss) {
+  const c10::NoGradGuard no_grad;
+  const int64_t classes = parameters.front().back().size(0);
+  const auto given = static_cast<int64_t>(loss.class_weights.size());
+  if (given != 0 && given != classes)
+    throw UsageError(text::cat("class weights: expected ", classes, ", one for each class, found ", given));
+  for (size_t layer = 0; layer < shape.ops.size(); ++layer) {
+    std::vector<at::Tensor> weights, biases;
+    for (const std::vector<at::Tensor>& own : parameters) {
+      weights.push_back(own[2 * layer]);
+      biases.push_back(own[2 * layer + 1]);
+    }
+    layers_.emplace_back(weights, biases, rules, kernels != nullptr ? *kernels : *head_kernels().front());
+  }
+}
+
+PackedHeads::~PackedHeads() = default;
+PackedHeads::PackedHeads(PackedHeads&&) noexcept = default;
+PackedHeads& PackedHeads::operator=(PackedHeads&&) noexcept = default;
+
+int64_t PackedHeads::block() const {
+  int64_t bytes = 0;
+  for (const PackedLayer& layer : layers_) bytes += layer.bytes_of_head();
+  const int64_t threads = at::get_num_threads();
+  return std::clamp<int64_t>(kCacheBytes / bytes, 1, std::max<int64_t>(1, (heads() + threads - 1) / threads));
+}
+
+std::vector<std::vector<at::Tensor>> PackedHeads::draw_masks(const Step& step, int64_t padded) const {
+  if (shape_.dropouts.front().empty()) return {};
+  std::vector<std::vector<at::Tensor>> masks;
+  for (size_t t = 0; t < shape_.dropouts.size(); ++t) {
+    // Heads of the same probabilities drop the same.
+    const auto known = std::find(shape_.dropouts.begin(), shape_.dropouts.begin() + static_cast<std::ptrdiff_t>(t),
+                                 shape_.dropouts[t]) -
+                       shape_.dropouts.begin();
+    if (static_cast<size_t>(known) < t) {
+      masks.push_back(masks[static_cast<size_t>(known)]);
+      continue;
+    }
+    masks.emplace_back();
+    step.reseed();
+    const int64_t rows = step.batch.inputs.size(0);
+    size_t next = 0;
+    for (size_t layer = 0; layer < layers_.size(); ++layer) {
+      for (const HeadOp op : shape_.ops[layer]) {
+        if (op != HeadOp::kDropout) continue;
+        const at::Tensor ones = at::ones({rows, layers_[layer].out()}, step.batch.inputs.options());
+        const at::Tensor drawn = at::dropout(ones, shape_.dropouts[t][next++], /*train=*/true);
+        at::Tensor mask = at::zeros({layers_[layer].out(), padded}, ones.options());
+        mask.narrow(1, 0, rows).copy_(drawn.t());
+        masks.back().push_back(mask);
+      }
+    }
+  }
+  return masks;
+}
+
+void PackedHeads::learn(const std::vector<Step>& steps, HeadSums& sums) {
+  const c10::NoGradGuard no_grad;
+  sums.losses.resize(static_cast<size_t>(heads()));
+  sums.right.resize(static_cast<size_t>(heads()));
+  std::vector<Batch> batches;
+  for (const Step& step : steps) {
+    batches.emplace_back(step.batch.inputs.size(0), WeighedLabels(step.batch.labels, loss_.class_weights),
+                         packed_step(step.rates, ++updates_));
+  }
+  tensor::for_blocks(static_cast<int64_t>(steps.size()), /*longest=*/1, [&](const tensor::Block& one) {
+    const auto place = static_cast<size_t>(one.first);
+    batches[place].rows = layers_.front().pack(steps[place].batch.inputs);
+  });
+  for (size_t s = 0; s < steps.size(); ++s) batches[s].masks = draw_masks(steps[s], batches[s].rows.view.rows);
+  tensor::for_blocks(heads(), block(),
+                     [&](const tensor::Block& some) { learn_block(batches, some.first, some.count, sums); });
+}
+
+void PackedHeads::learn_block(const std::vector<Batch>& batches, int64_t first, int64_t count, HeadSums& sums) {
+  const int64_t classes = layers_.back().out();
+  std::vector<float> scratch;
+  for (const Batch& batch : batches) {
+    const int64_t padded = batch.rows.view.rows;
+    scratch.resize(static_cast<size_t>(2 * padded));
+    Pass pass;
+    const at::Tensor logits = forward(batch, first, count, &pass);  // [count, K, padded]
+    at::Tensor gradient = shape_.ops.back().empty() ? logits : logits.clone();
+    for (int64_t t = 0; t < count; ++t) {
+      const auto head = static_cast<size_t>(first + t);
+      const SoftmaxOutcome outcome = softmax_gradient(gradient.data_ptr<float>() + t * classes * padded, classes,
+                                                      padded, batch.labels, loss_.label_smoothing, scratch.data());
+      sums.losses[head] += outcome.loss;
+      sums.right[head] += outcome.right;
+    }
+    backward(batch, first, count, gradient, pass);
+  }
+}
+
+at::Tensor PackedHeads::forward(const Batch& batch, int64_t first, int64_t count, Pass* pass) const {
+  const int64_t padded = batch.rows.view.rows;
+  at::Tensor x = at::empty({count, layers_.front().out(), padded}, at::kFloat);
+  layers_.front().outputs(batch.rows, first, count, x.data_ptr<float>());
+  if (pass != nullptr) pass->layers.resize(layers_.size());
+  x = applied(batch, 0, first, x, pass);
+  for (size_t layer = 1; layer < layers_.size(); ++layer) {
+    const at::Tensor next = at::empty({count, layers_[layer].out(), padded}, at::kFloat);
+    for (int64_t t = 0; t < count; ++t) {
+      const float* columns = x.const_data_ptr<float>() + t * x.stride(0);
+      PackedRows inputs = layers_[layer].pack_columns(columns, batch.count, padded);
+      layers_[layer].outputs(inputs, first + t, 1, next.data_ptr<float>() + t * next.stride(0));
+      if (pass != nullptr) pass->layers[layer].inputs.push_back(std::move(inputs));
+    }
+    x = applied(batch, layer, first, next, pass);
+  }
+  return x;
+}
+
+at::Tensor PackedHeads::applied(const Batch& batch, size_t layer, int64_t first, at::Tensor x, Pass* pass) const {
+  size_t dropout = 0;
+  for (size_t before = 0; before < layer; ++before)
+    dropout += static_cast<size_t>(std::count(shape_.ops[before].begin(), shape_.ops[before].end(), HeadOp::kDropout));
+  for (const HeadOp op : shape_.ops[layer]) {
+    if (pass != nullptr) pass->layers[layer].values.push_back(x);
+    if (op != HeadOp::kDropout) {
+      x = activated(x, op);
+      continue;
+    }
+    if (!batch.masks.empty()) {
+      const at::Tensor kept = at::empty_like(x);
+      for (int64_t t = 0; t < x.size(0); ++t) {
+        at::Tensor own = kept.select(0, t);
+        at::mul_out(own, x.select(0, t), batch.masks[static_cast<size_t>(first + t)][dropout]);
+      }
+      x = kept;
+    }
+    ++dropout;
+  }
+  if (pass != nullptr && !shape_.ops[layer].empty()) pass->layers[layer].values.push_back(x);
+  return x;
+}
+
+at::Tensor PackedHeads::through_ops(const Batch& batch, size_t layer, int64_t first, at::Tensor gradient,
+                                    const Pass& pass) const {
+  const std::vector<HeadOp>& ops = shape_.ops[layer];
+  size_t dropout = 0;  // behind the layer's last
+  for (size_t i = 0; i <= layer; ++i)
+    dropout += static_cast<size_t>(std::count(shape_.ops[i].begin(), shape_.ops[i].end(), HeadOp::kDropout));
+  for (size_t i = ops.size(); i > 0; --i) {
+    const std::vector<at::Tensor>& values = pass.layers[layer].values;
+    if (ops[i - 1] != HeadOp::kDropout) {
+      gradient = activation_gradient(gradient, values[i - 1], values[i], ops[i - 1]);
+      continue;
+    }
+    --dropout;
+    for (int64_t t = 0; t < gradient.size(0); ++t)
+      gradient.select(0, t).mul_(batch.masks[static_cast<size_t>(first + t)][dropout]);
+  }
+  return gradient;
+}
+
+void PackedHeads::backward(const Batch& batch, int64_t first, int64_t count, at::Tensor gradient, const Pass& pass) {
+  for (size_t layer = layers_.size(); layer > 0; --layer) {
+    PackedLayer& own = layers_[layer - 1];
+    gradient = through_ops(batch, layer - 1, first, gradient, pass);  // [count, out, padded]
+    if (layer == 1) {
+      own.update(batch.rows, batch.step, first, count, gradient.const_data_ptr<float>());
+      return;
+    }
+    const at::Tensor below = at::empty({count, own.in(), gradient.size(2)}, gradient.options());
+    for (int64_t t = 0; t < count; ++t) {
+      const at::Tensor of_outputs = gradient.select(0, t);
+      at::Tensor of_inputs = below.select(0, t);
+      at::mm_out(of_inputs, own.weight(first + t).t(), of_outputs);
+      own.update(pass.layers[layer - 1].inputs[static_cast<size_t>(t)], batch.step, first + t, 1,
+                 of_outputs.const_data_ptr<float>());
+    }
+    gradient = below;
+  }
+}
+
+at::Tensor PackedHeads::infer(const at::Tensor& rows) const {
+  const c10::NoGradGuard no_grad;
+  constexpr int64_t kRows = 64;  // whose columns stay in a core's cache
+  const int64_t total = rows.size(0), classes = layers_.back().out();
+  at::Tensor out = at::empty({heads(), total, classes}, at::kFloat);
+  std::vector<Batch> batches;
+  for (int64_t part = 0; part < tensor::count_blocks(total, kRows); ++part) {
+    batches.emplace_back(std::min(kRows, total - part * kRows), WeighedLabels(at::empty({0}, at::kLong), {}),
+                         PackedStep{});
+  }
+  tensor::for_blocks(total, kRows, [&](const tensor::Block& part) {
+    batches[static_cast<size_t>(part.index)].rows = layers_.front().pack(rows.narrow(0, part.first, part.count));
+  });
+  tensor::for_blocks(heads(), block(), [&](const tensor::Block& some) {
+    int64_t begin = 0;
+    for (const Batch& batch : batches) {
+      const at::Tensor logits = forward(batch, some.first, some.count, /*pass=*/nullptr);  // [count, K, padded]
+      out.narrow(0, some.first, some.count)
+          .narrow(1, begin, batch.count)
+          .copy_(logits.narrow(2, 0, batch.count).transpose(1, 2));
+      begin += batch.count;
+    }
+  });
+  return out;
+}
+
+std::vector<at::Tensor> PackedHeads::parameters(int64_t t) const {
+  std::vector<at::Tensor> out;
+  for (const PackedLayer& layer : layers_) {
+    out.push_back(layer.weight(t).clone(at::MemoryFormat::Contiguous));
+    out.push_back(layer.bias(t).clone(at::MemoryFormat::Contiguous));
+  }
+  return out;
+}
+
+void PackedHeads::keep(const std::vector<int64_t>& heads) {
+  const c10::NoGradGuard no_grad;
+  const at::Tensor places = at::tensor(heads, at::kLong);
+  std::vector<std::vector<double>> dropouts;
+  for (const int64_t head : heads) dropouts.push_back(shape_.dropouts[static_cast<size_t>(head)]);
+  shape_.dropouts = std::move(dropouts);
+  for (PackedLayer& layer : layers_) layer.keep(places);
+}
+
+}  // namespace engraft::train
