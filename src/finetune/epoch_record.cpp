@@ -14,6 +14,10 @@ io::Json metrics_json(const StagePlan& stage, const train::EpochRecord& e, Targe
   return line;
 }
 
+io::Json timing_json(const StagePlan& stage, const train::EpochRecord& epoch) {
+  return {{"stage", stage.number}, {"epoch", epoch.epoch}, {"seconds", epoch.seconds}};
+}
+
 io::Json epoch_json(const train::EpochRecord& e) {
   io::Json json = {{"epoch", e.epoch}};
   for (const stats::Metric& metric : e.val_metrics) json[metric.name] = metric.value;

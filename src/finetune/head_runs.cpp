@@ -59,10 +59,12 @@ HeadTrial trial_of(const Setup& setup, const HeadRun& run) {
 }
 
 void write_metrics(const Setup& setup, const StagePlan& stage, const HeadOutcome& outcome, store::RunFolder& folder) {
+  std::vector<io::Json> metrics, timings;
   for (const train::EpochRecord& epoch : outcome.epochs) {
-    folder.add_metrics(metrics_json(stage, epoch, setup.target));
-    folder.add_timing(io::Json{{"stage", stage.number}, {"epoch", epoch.epoch}, {"seconds", epoch.seconds}});
+    metrics.push_back(metrics_json(stage, epoch, setup.target));
+    timings.push_back(timing_json(stage, epoch));
   }
+  folder.add_epochs(metrics, timings);
 }
 
 /// Weights, gradients, two slots of the optimiser and the best epoch's copy, of all heads that learn at the same time.

@@ -18,8 +18,7 @@ namespace {
 std::function<void(const train::EpochRecord&)> recorder(const StagePlan& stage, Target target, store::RunFolder& folder,
                                                         Reporter& reporter) {
   return [&stage, target, &folder, &reporter](const train::EpochRecord& e) {
-    folder.add_metrics(metrics_json(stage, e, target));
-    folder.add_timing(io::Json{{"stage", stage.number}, {"epoch", e.epoch}, {"seconds", e.seconds}});
+    folder.add_epochs({metrics_json(stage, e, target)}, {timing_json(stage, e)});
     reporter.note(text::cat("stage ", stage.number, " epoch ", e.epoch, ": train loss ", text::fixed(e.train_loss, 4),
                             ", val loss ", text::fixed(e.val_loss, 4), ", val ",
                             stats::metric_text(e.val_metrics.front().name, e.val_metrics.front().value), ", ",

@@ -65,22 +65,21 @@ RunFolder::RunFolder(std::string path, int64_t epochs) : path_(std::move(path)),
 
 void RunFolder::write_text(const std::string& name, const std::string& text) const { io::write_file(file(name), text); }
 
-void RunFolder::add_metrics(const io::Json& line) {
-  std::vector<std::string> names, values;
-  for (const auto& [key, value] : line.items()) {
-    names.push_back(key);
-    values.push_back(value.is_string() ? value.get<std::string>() : value.dump());
+void RunFolder::add_epochs(const std::vector<io::Json>& metrics, const std::vector<io::Json>& timings) {
+  for (const io::Json& line : metrics) {
+    std::vector<std::string> names, values;
+    for (const auto& [key, value] : line.items()) {
+      names.push_back(key);
+      values.push_back(value.is_string() ? value.get<std::string>() : value.dump());
+    }
+    if (metrics_csv_.empty()) metrics_csv_ = io::csv_line(names);
+    metrics_csv_ += io::csv_line(values);
+    metrics_ += io::json_line(line) + "\n";
   }
-  if (metrics_csv_.empty()) metrics_csv_ = io::csv_line(names);
-  metrics_csv_ += io::csv_line(values);
-  metrics_ += io::json_line(line) + "\n";
+  for (const io::Json& line : timings) timings_ += io::json_line(line) + "\n";
+  epochs_ += static_cast<int64_t>(metrics.size());
   write_text(kMetricsFile, metrics_);
   write_text("metrics.csv", metrics_csv_);
-  ++epochs_;
-}
-
-void RunFolder::add_timing(const io::Json& line) {
-  timings_ += io::json_line(line) + "\n";
   write_text("timings.jsonl", timings_);
 }
 

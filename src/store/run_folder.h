@@ -33,10 +33,9 @@ class RunFolder {
   std::string file(const std::string& name) const { return path_ + "/" + name; }
 
   void write_text(const std::string& name, const std::string& text) const;
-  /// One more line in metrics.jsonl, and the same as a row of metrics.csv (columns: the keys of the first line).
-  void add_metrics(const io::Json& line);
-  /// One more line in timings.jsonl.
-  void add_timing(const io::Json& line);
+  /// More lines in metrics.jsonl, and the same as rows of metrics.csv (columns: the keys of the first line), and as many
+  /// in timings.jsonl. Each file is written once.
+  void add_epochs(const std::vector<io::Json>& metrics, const std::vector<io::Json>& timings);
 
  private:
   std::string path_;

@@ -93,8 +93,7 @@ TEST_CASE("a run folder is cut back to what a checkpoint has seen", "[unit]") {
   {
     store::RunFolder run(folder / "run");
     for (int epoch = 1; epoch <= 3; ++epoch) {
-      run.add_metrics({{"epoch", epoch}, {"loss", 1.0 / epoch}});
-      run.add_timing({{"epoch", epoch}});
+      run.add_epochs({io::Json{{"epoch", epoch}, {"loss", 1.0 / epoch}}}, {io::Json{{"epoch", epoch}}});
     }
     run.write_text("model.pt", "x");
     test::put_file(folder / "run/predictions.csv.tmp-77", "half");
@@ -104,7 +103,7 @@ TEST_CASE("a run folder is cut back to what a checkpoint has seen", "[unit]") {
   CHECK(run.epochs() == 2);
   CHECK_FALSE(fs::exists(folder / "run/model.pt"));
   CHECK_FALSE(fs::exists(folder / "run/predictions.csv.tmp-77"));
-  run.add_metrics({{"epoch", 3}, {"loss", 1.0 / 3}});
+  run.add_epochs({io::Json{{"epoch", 3}, {"loss", 1.0 / 3}}}, {io::Json{{"epoch", 3}}});
   CHECK(io::read_file(folder / "run/metrics.jsonl") == whole);
   CHECK(std::string(io::read_file(folder / "run/metrics.csv")).find("3,0.333") != std::string::npos);
   CHECK_THROWS_AS(store::RunFolder(folder / "run", 9), DataError);
