@@ -4,7 +4,6 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <thread>
 
 #include "base/text.h"
@@ -12,6 +11,7 @@
 #include "io/atomic_file.h"
 #include "io/file_lock.h"
 #include "report/table.h"
+#include "sweep/cost.h"
 #include "sweep/plan.h"
 #include "sweep/slurm.h"
 #include "sweep/spec.h"
@@ -36,40 +36,50 @@ sweep::Plan plan_of(const SweepOptions& options, Reporter& reporter) {
   return sweep::make_plan(sweep::parse_spec(io::read_file(options.spec), options.spec), options.spec, before, reporter);
 }
 
-io::Json plan_json(const sweep::Plan& plan, const sweep::Status& status) {
-  std::set<std::string> features;
-  int64_t stacks = 0, single = 0, epochs = 0;
-  for (const sweep::Group& group : plan.groups) {
-    features.insert(group.features);
-    ++(group.is_stack ? stacks : single);
-  }
-  for (const sweep::Trial& trial : plan.trials) {
-    if (trial.options.at("stage").empty()) epochs += trial.options.at("epochs").get<int64_t>();
-  }
-  return {{"trials", plan.trials.size()},
-          {"repeated", plan.repeated},
-          {"varied", plan.varied},
-          {"groups", plan.groups.size()},
-          {"stacks", stacks},
-          {"single", single},
-          {"sets_of_features", features.size()},
-          {"epochs_of_heads", epochs},
-          {"done", status.done},
-          {"failed", status.failed},
-          {"waiting", status.waiting},
-          {"running", status.running}};
+/// What is left to be done.
+io::Json cost_json(const sweep::Cost& cost) {
+  io::Json out = {{"sets_of_features", cost.sets_of_features},
+                  {"pictures", cost.pictures},
+                  {"epochs_of_heads", cost.epochs_of_heads},
+                  {"staged", cost.staged}};
+  if (cost.seconds) out["seconds"] = *cost.seconds;
+  return out;
 }
 
-std::string plan_text(const sweep::Plan& plan, const sweep::Status& status) {
-  const io::Json all = plan_json(plan, status);
+std::string cost_text(const sweep::Cost& cost, const sweep::Status& status) {
+  if (status.running + status.waiting == 0) return "";
+  std::string out = text::cat(
+      "  to be done: ", text::count_of(cost.sets_of_features, "set"), " of features",
+      cost.pictures > 0
+          ? text::cat(", ", text::count_of(cost.pictures, "picture"), " through the network unless a cache has them")
+          : "",
+      "; ", text::count_of(cost.epochs_of_heads, "epoch"), " of heads on them",
+      cost.staged > 0 ? text::cat("; ", text::count_of(cost.staged, "training"), " with stages of blocks") : "", "\n");
+  if (cost.seconds) {
+    const auto workers = static_cast<double>(std::max<size_t>(1, status.workers.size()));
+    out += text::cat("  that is some ", text::duration(*cost.seconds / workers), " at the pace of what is done",
+                     workers > 1 ? text::cat(", by ", status.workers.size(), " workers") : "", ", features aside\n");
+  }
+  return out;
+}
+
+io::Json plan_json(const sweep::Plan& plan, const sweep::Status& status, const sweep::Cost& cost) {
+  int64_t stacks = 0, single = 0;
+  for (const sweep::Group& group : plan.groups) ++(group.is_stack ? stacks : single);
+  return {{"trials", plan.trials.size()}, {"repeated", plan.repeated}, {"varied", plan.varied},
+          {"groups", plan.groups.size()}, {"stacks", stacks},          {"single", single},
+          {"left", cost_json(cost)},      {"done", status.done},       {"failed", status.failed},
+          {"waiting", status.waiting},    {"running", status.running}};
+}
+
+std::string plan_text(const sweep::Plan& plan, const sweep::Status& status, const sweep::Cost& cost) {
+  const io::Json all = plan_json(plan, status, cost);
   const auto number = [&](const char* key) { return all.at(key).get<int64_t>(); };
   std::string out = text::cat(text::count_of(number("trials"), "trial"), " over ", text::join(plan.varied, ", "));
   if (plan.repeated > 0) out += text::cat("; ", plan.repeated, " more are repetitions and run once");
   out += text::cat("\n  ", text::count_of(number("stacks"), "stack"), " of heads that learn together, at most ",
-                   sweep::kMostHeads, " each, and ", text::count_of(number("single"), "single training"), "\n  ",
-                   text::count_of(number("sets_of_features"), "set"),
-                   " of features, each computed once from the pictures, ", number("epochs_of_heads"),
-                   " epochs of heads on them\n");
+                   sweep::kMostHeads, " each, and ", text::count_of(number("single"), "single training"), "\n",
+                   cost_text(cost, status));
   if (status.done + status.failed > 0)
     out += text::cat("  done before: ", status.done, ", failed before: ", status.failed, "\n");
   std::vector<std::vector<std::string>> rows = {{"group", "", "trials", "features", "first trial"}};
@@ -90,13 +100,15 @@ std::string status_text(const sweep::Status& status) {
   return out;
 }
 
-io::Json status_json(const sweep::Status& status) {
-  return {{"trials", status.total()},  {"done", status.done},       {"failed", status.failed},
-          {"running", status.running}, {"waiting", status.waiting}, {"workers", status.workers}};
+io::Json status_json(const sweep::Status& status, const sweep::Cost& cost) {
+  return {{"trials", status.total()}, {"left", cost_json(cost)},   {"done", status.done},
+          {"failed", status.failed},  {"running", status.running}, {"waiting", status.waiting},
+          {"workers", status.workers}};
 }
 
 ExitCode look(const SweepOptions& options, const sweep::Plan& plan, Session& session) {
   const sweep::Status status = sweep::status_of(options.out, plan);
+  const sweep::Cost cost = sweep::cost_of(options.out, plan);
   if (options.results) {
     const std::vector<io::Json> results = sweep::results_of(options.out, plan);
     if (!options.common.json) session.out << sweep::results_csv(results, plan.varied);
@@ -104,11 +116,21 @@ ExitCode look(const SweepOptions& options, const sweep::Plan& plan, Session& ses
       if (options.common.json) session.out << io::json_line(result) << "\n";
     }
   } else if (options.status) {
-    session.out << (options.common.json ? io::json_line(status_json(status)) + "\n" : status_text(status));
+    session.out << (options.common.json ? io::json_line(status_json(status, cost)) + "\n"
+                                        : status_text(status) + cost_text(cost, status));
   } else {
-    session.out << (options.common.json ? io::json_line(plan_json(plan, status)) + "\n" : plan_text(plan, status));
+    session.out << (options.common.json ? io::json_line(plan_json(plan, status, cost)) + "\n"
+                                        : plan_text(plan, status, cost));
   }
   return ExitCode::kDone;
+}
+
+/// How the best trial's model.pt is made.
+std::string model_hint(const std::string& out, const std::vector<io::Json>& results) {
+  if (results.empty() || results.front().at("state") != sweep::to_text(sweep::TrialState::kDone)) return "";
+  const std::string folder = sweep::trial_folder(out, results.front().at("trial").get<std::string>());
+  if (fs::exists(folder + "/model.pt")) return "";
+  return text::cat("a model.pt of the first: engraft train --config ", folder, "/run.toml --out best\n");
 }
 
 /// The command line of one worker of this sweep, but for its threads.
@@ -202,7 +224,8 @@ ExitCode run(const SweepOptions& options, Session& session) {
   const sweep::Status status = sweep::status_of(options.out, plan);
   if (!options.common.json) {
     session.out << sweep::results_text(results, plan.varied, kShown) << status_text(status)
-                << (fs::path(options.out) / "results.csv").lexically_normal().string() << " has all of them\n";
+                << (fs::path(options.out) / "results.csv").lexically_normal().string() << " has all of them\n"
+                << model_hint(options.out, results);
   }
   return status.failed > 0 ? ExitCode::kTooManyBad : ExitCode::kDone;
 }

@@ -67,17 +67,20 @@ void write_metrics(const Setup& setup, const StagePlan& stage, const HeadOutcome
   folder.add_epochs(metrics, timings);
 }
 
-/// Weights, gradients, two slots of the optimiser and the best epoch's copy, of all heads that learn at the same time.
+/// Weights, gradients, two slots of the optimiser and the best epoch's copy, and what this epoch and the best one gave
+/// for the validation pictures, of all heads that learn at the same time.
 constexpr double kMostBytes = 2.0 * (1 << 30);
-constexpr double kCopies = 5;
+constexpr double kCopies = 5, kOutputCopies = 2;
 
-/// As many trials as stand in one stack; a matter of the heads alone, so that the same trials stand together
+/// As many trials as stand in one stack; a matter of heads and data alone, so that the same trials stand together
 /// everywhere.
-size_t heads_at_once(const HeadTrial& trial) {
+size_t heads_at_once(const HeadTrial& trial, size_t val_rows) {
   double parameters = 0;
   const model::Head head(trial.head);
   for (const tensor::NamedTensor& item : head.parameters()) parameters += static_cast<double>(item.value.numel());
-  return static_cast<size_t>(std::max(1.0, kMostBytes / (kCopies * sizeof(float) * parameters)));
+  const double outputs = static_cast<double>(trial.head.outputs) * static_cast<double>(val_rows);
+  return static_cast<size_t>(
+      std::max(1.0, kMostBytes / (sizeof(float) * (kCopies * parameters + kOutputCopies * outputs))));
 }
 
 /// What result.json says.
@@ -130,13 +133,13 @@ void write_run(const Setup& setup, const HeadRun& run, const HeadTrial& trial, c
 
 }  // namespace
 
-void run_heads(const std::vector<HeadRun>& runs, bool halves, Reporter& reporter, const HeadRunEnd& on_end) {
+bool run_heads(const std::vector<HeadRun>& runs, bool halves, Reporter& reporter, const HeadRunEnd& on_end) {
   Setup setup = set_up(neutral(runs.front().options), reporter);
   setup.test_rows.clear();  // judged where a model.pt is
   digests_of(setup);
   FrozenPart frozen(setup, reporter);
   frozen.first_pass();
-  if (!frozen.has_features()) throw DataError("the features fit neither into memory nor into the cache on disk");
+  if (!frozen.has_features()) return false;
   const StageParts parts = head_parts(setup, frozen.features());
   std::vector<size_t> sound;  // places of runs that can be trained
   std::vector<HeadTrial> trials;
@@ -148,11 +151,11 @@ void run_heads(const std::vector<HeadRun>& runs, bool halves, Reporter& reporter
       on_end(i, error.what());
     }
   }
-  if (sound.empty()) return;
+  if (sound.empty()) return true;
   StackOptions options;
   options.halves = halves;
   options.takes_last = runs.front().options.select == "last";
-  const size_t at_once = heads_at_once(trials.front());
+  const size_t at_once = heads_at_once(trials.front(), setup.val_rows.size());
   for (size_t begin = 0; begin < sound.size(); begin += at_once) {
     const size_t end = std::min(begin + at_once, sound.size());
     const std::vector<HeadTrial> some(trials.begin() + static_cast<std::ptrdiff_t>(begin),
@@ -166,6 +169,7 @@ void run_heads(const std::vector<HeadRun>& runs, bool halves, Reporter& reporter
       on_end(sound[i], outcome.failure);
     }
   }
+  return true;
 }
 
 }  // namespace engraft::finetune

@@ -25,8 +25,9 @@ using HeadRunEnd = std::function<void(size_t run, const std::string& failure)>;
 /// Trains the heads of `runs`, whose options differ in nothing that features depend on and which can_stand_together(),
 /// as one stack. Each folder gets what a run's has (src/store/FORMAT.md) but model.pt, checkpoints and the figures of
 /// the test split; head.safetensors has the weights. Figures are those of the head on the features, by the engine and
-/// in the precision that computed these. `on_end` hears of each when its folder is complete. Throws as set_up and
-/// fit_heads.
-void run_heads(const std::vector<HeadRun>& runs, bool halves, Reporter& reporter, const HeadRunEnd& on_end);
+/// in the precision that computed these. `on_end` hears of each when its folder is complete. False, and nothing is
+/// done, where the features fit neither into memory nor into the cache on disk: a run alone can do without. Throws as
+/// set_up and fit_heads.
+bool run_heads(const std::vector<HeadRun>& runs, bool halves, Reporter& reporter, const HeadRunEnd& on_end);
 
 }  // namespace engraft::finetune

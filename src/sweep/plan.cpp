@@ -123,21 +123,31 @@ class Digests {
   }
 
   std::string of_data(const io::Json& options) {
-    const std::string path = options.at("data"), loss = options.at("loss");
+    const std::string path = options.at("data"), name = name_of_data(options);
     const double fraction = options.at("val_fraction");
-    const Target target = target_from_text(loss).value_or(Target::kSoftmax);
-    const std::string name = text::cat(path, " ", text::shortest(fraction), " ", to_text(target));
+    const Target target = target_of(options);
     if (const auto found = taken_.find(name); found != taken_.end()) return found->second;
     const data::Listing listing = data::list_data(path, {fraction, true, {}, target});
     reporter_.note(
         text::cat("data: ", path, ", ", text::count_of(static_cast<int64_t>(listing.samples.size()), "picture")));
+    pictures_[name] = static_cast<int64_t>(listing.samples.size());
     const io::Json now = {{"sizes", data::data_digest(listing, data::DigestOf::kSizes)}};
     return known_or(name, now, [&] { return data::data_digest(listing); });
   }
 
+  /// After of_data().
+  int64_t pictures_of(const io::Json& options) const { return pictures_.at(name_of_data(options)); }
+
   const io::Json& all() const { return known_; }
 
  private:
+  static Target target_of(const io::Json& options) {
+    return target_from_text(options.at("loss").get<std::string>()).value_or(Target::kSoftmax);
+  }
+  static std::string name_of_data(const io::Json& options) {
+    return text::cat(options.at("data").get<std::string>(), " ",
+                     text::shortest(options.at("val_fraction").get<double>()), " ", to_text(target_of(options)));
+  }
   template <class Take>
   std::string known_or(const std::string& name, const io::Json& now, const Take& take) {
     if (const auto found = taken_.find(name); found != taken_.end()) return found->second;
@@ -149,6 +159,7 @@ class Digests {
   io::Json known_;
   Reporter& reporter_;
   std::map<std::string, std::string> taken_;
+  std::map<std::string, int64_t> pictures_;  // by the names of data sets
 };
 
 /// The head's layers, dropouts without their probability.
@@ -233,6 +244,7 @@ Plan make_plan(const Spec& spec, const std::string& where, const Plan& before, R
                                     {"teacher", digests.of_network(trial.options.at("teacher"))},
                                     {"data", digests.of_data(trial.options)}})
                    .substr(0, kIdDigits);
+    trial.pictures = digests.pictures_of(trial.options);
     if (!seen.insert(trial.id).second) ++plan.repeated;
     const auto [place, is_new] = known.emplace(trial.id, plan.trials.size());
     if (!is_new) {
@@ -258,7 +270,8 @@ void write_plan(const std::string& folder, const Plan& plan) {
                   {"digests", plan.digests}};
   out["trials"] = io::Json::array();
   for (const Trial& trial : plan.trials)
-    out["trials"].push_back({{"id", trial.id}, {"varied", trial.varied}, {"options", trial.options}});
+    out["trials"].push_back(
+        {{"id", trial.id}, {"pictures", trial.pictures}, {"varied", trial.varied}, {"options", trial.options}});
   out["groups"] = io::Json::array();
   for (const Group& group : plan.groups) {
     out["groups"].push_back(
@@ -279,7 +292,8 @@ Plan read_plan(const std::string& folder) {
     plan.halves = in.at("halving").get<bool>();
     plan.digests = in.at("digests");
     for (const io::Json& trial : in.at("trials"))
-      plan.trials.push_back({trial.at("id").get<std::string>(), trial.at("options"), trial.at("varied")});
+      plan.trials.push_back({trial.at("id").get<std::string>(), trial.at("options"), trial.at("varied"),
+                             trial.value("pictures", int64_t{0})});
     for (const io::Json& group : in.at("groups")) {
       plan.groups.push_back({group.at("id").get<std::string>(), group.at("trials").get<std::vector<size_t>>(),
                              group.at("stack").get<bool>(), group.at("features").get<std::string>()});

@@ -21,6 +21,8 @@ struct Trial {
   io::Json options;
   /// Of these, what the SPEC varies.
   io::Json varied;
+  /// Of its data set; 0 in a plan of before this was told.
+  int64_t pictures = 0;
 };
 
 /// Trials that one worker runs together.

@@ -111,6 +111,10 @@ class Worker {
 
   void run_group(const Group& group, const Claim& claim) {
     if (group.is_stack) return run_stack(group, claim);
+    run_singles(group, claim);
+  }
+
+  void run_singles(const Group& group, const Claim& claim) {
     for (const size_t place : waiting_in(group)) {
       if (is_over()) return;
       run_single(place, claim);
@@ -140,10 +144,15 @@ class Worker {
     std::vector<finetune::HeadRun> runs;
     for (const size_t place : group.trials)
       runs.push_back({options_of(plan_.trials[place]), plan_.trials[place].options, work_of(place, claim)});
+    bool is_done = true;
     const std::string failure = failure_of([&] {
-      finetune::run_heads(runs, plan_.halves, reporter_,
-                          [&](size_t run, const std::string& why) { end(group.trials[run], why, claim); });
+      is_done = finetune::run_heads(runs, plan_.halves, reporter_,
+                                    [&](size_t run, const std::string& why) { end(group.trials[run], why, claim); });
     });
+    if (!is_done) {
+      reporter_.note("the features fit neither into memory nor into the cache on disk: one head after another");
+      return run_singles(group, claim);
+    }
     if (failure.empty()) return;
     for (const size_t place : waiting_in(group)) end(place, failure, claim);
   }

@@ -62,12 +62,17 @@ TEST_CASE("a sweep is planned, run, looked at, extended, and its failures run ag
   const Outcome planned = engraft_in(folder, "sweep s.toml --out sw --dry-run --quiet");
   must(planned);
   CHECK_THAT(planned.out, Contains("6 trials over learning_rate, seed") && Contains("2 stacks"));
+  CHECK_THAT(planned.out, Contains("to be done: 1 set of features") && Contains("epochs of heads on them"));
   CHECK_FALSE(std::filesystem::exists(folder + "/sw"));
   const Outcome run = engraft_in(folder, "sweep s.toml --out sw --quiet --json");
   must(run);
   CHECK(lines_of(run.out).size() == 6);
   const Outcome status = engraft_in(folder, "sweep --out sw --status --json");
   CHECK(io::parse_json(status.out, "stdout")["done"] == 6);
+  CHECK(io::parse_json(status.out, "stdout")["left"]["seconds"] == 0);
+  io::write_file(folder + "/s1.toml", base() + "[grid]\nlearning_rate = [1e-2, 1e-3, 1e-30]\nseed = [1, 2, 3]\n");
+  const Outcome planned_more = engraft_in(folder, "sweep s1.toml --out sw --dry-run --quiet");
+  CHECK_THAT(planned_more.out, Contains("9 trials") && Contains("at the pace of what is done"));
   const Outcome results = engraft_in(folder, "sweep --out sw --results");
   CHECK(results.out == io::read_file(folder + "/sw/results.csv"));
   // Nothing is left to be done, and nothing is done again.
@@ -101,6 +106,18 @@ TEST_CASE("a sweep is planned, run, looked at, extended, and its failures run ag
   const Outcome compared = engraft_in(folder, "compare " + trial + " alone --each-seed");
   must(compared);
   CHECK_THAT(compared.out, Contains("not told apart"));
+}
+
+TEST_CASE("heads whose features fit nowhere are trained one after another", "[cli]") {
+  const std::string folder = example().path();
+  io::write_file(folder + "/nowhere.toml",
+                 "[base]\nbackbone = 'ex/tiny.pt'\ndata = 'ex/pictures'\nepochs = 1\nprecision = 'f32'\n"
+                 "augment = 'standard'\nviews = 10000\ntap = 'stem'\npool = 'flatten'\nsize = 256\n"
+                 "[grid]\nlearning_rate = [1e-3, 1e-4]\n");
+  const Outcome run = engraft_in(folder, "sweep nowhere.toml --out nowhere-to --cache-limit 0");
+  must(run);
+  CHECK_THAT(run.err, Contains("more than memory allows"));
+  CHECK_THAT(run.out, Contains("2 done, 0 failed") && Contains("a model.pt of the first: engraft train --config"));
 }
 
 TEST_CASE("workers that are killed again and again leave the same results", "[cli]") {
