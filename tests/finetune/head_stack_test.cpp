@@ -125,6 +125,66 @@ TEST_CASE("heads in a stack learn what each learns by itself", "[module]") {
   }
 }
 
+TEST_CASE("heads in a stack learn other targets, balanced epochs and the last epoch as each does", "[module]") {
+  struct Case {
+    Target target;
+    int64_t outputs;
+    double smoothing;
+    std::vector<double> class_weights;
+    bool is_balanced, takes_last;
+  };
+  const std::vector<Case> cases = {{Target::kSigmoid, 1, 0.1, {1, 3}, false, false},
+                                   {Target::kMultiLabel, 3, 0.1, {1, 2, 0.5}, false, false},
+                                   {Target::kRegression, 1, 0, {}, false, false},
+                                   {Target::kSoftmax, 3, 0, {}, true, true}};
+  const Clouds known = clouds(kRows, 3, 1), asked = clouds(30, 3, 2);
+  for (const Case& c : cases) {
+    INFO(to_text(c.target));
+    const auto source = [&](const Clouds& of) {
+      at::Tensor labels = at::tensor(of.labels, at::kLong);
+      if (c.target == Target::kSigmoid) labels = labels.gt(0).to(at::kLong);
+      if (c.target == Target::kMultiLabel) labels = at::one_hot(labels, 3).to(at::kFloat).cumsum(1);
+      if (c.target == Target::kRegression) labels = labels.to(at::kFloat).sub(1).unsqueeze(1);
+      return std::make_unique<finetune::RowsSource>(store::ActivationRows({{kDim}, false}, of.rows),
+                                                    finetune::SourceRows{of.labels}, labels);
+    };
+    std::vector<finetune::HeadTrial> trials;
+    for (const double rate : {0.03, 0.003}) {
+      trials.push_back(trial("fc=6,tanh", rate, 0.01));
+      train::FitOptions& fit = trials.back().fit;
+      trials.back().head.outputs = c.outputs;
+      fit.target = c.target;
+      fit.label_smoothing = c.smoothing;
+      fit.class_weights = c.class_weights;
+      if (c.target == Target::kRegression) fit.scale = {10, 4};
+      if (c.is_balanced) fit.balance_by = known.labels;
+    }
+    SilentReporter silent;
+    const auto train = source(known), val = source(asked);
+    const auto outcomes = finetune::fit_heads(trials, *train, *val, {false, c.takes_last}, silent);
+    for (size_t t = 0; t < trials.size(); ++t) {
+      model::Head head(trials[t].head);
+      finetune::HeadTrainee trainee(head);
+      train::FitHooks hooks;
+      hooks.on_epoch = [](const train::EpochRecord&) {};
+      const train::FitResult alone = train::fit(trainee, *train, *val, trials[t].fit, silent, hooks);
+      REQUIRE(outcomes[t].epochs.size() == alone.epochs.size());
+      CHECK(outcomes[t].best == alone.best);
+      for (size_t e = 0; e < alone.epochs.size(); ++e) {
+        const train::EpochRecord &own = outcomes[t].epochs[e], &expected = alone.epochs[e];
+        CHECK(own.train_loss == Approx(expected.train_loss).epsilon(1e-4));
+        CHECK(own.train_right == Approx(expected.train_right));
+        CHECK(own.val_loss == Approx(expected.val_loss).epsilon(1e-4));
+        REQUIRE(own.val_metrics.size() == expected.val_metrics.size());
+        for (size_t m = 0; m < own.val_metrics.size(); ++m)
+          CHECK(own.val_metrics[m].value == Approx(expected.val_metrics[m].value).epsilon(1e-4));
+      }
+      const auto& kept = c.takes_last ? trainee.state() : alone.best_state;
+      CHECK(difference(outcomes[t].parameters, kept) < 1e-4);
+    }
+  }
+}
+
 TEST_CASE("what a head learns does not depend on its neighbours, dropout included", "[module]") {
   std::vector<finetune::HeadTrial> trials;
   for (const char* spec : {"fc=16,relu,dropout=0.2", "fc=16,relu,dropout=0.5", "fc=16,relu,dropout=0.9"})
