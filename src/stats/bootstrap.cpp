@@ -15,6 +15,8 @@ namespace {
 // What is drawn, the first word of a stream's key.
 constexpr uint64_t kRows = 1, kRepetitions = 2;
 
+constexpr int64_t kFewResamples = 10;
+
 double mean_of(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
@@ -36,6 +38,16 @@ double quantile(std::vector<double>& values, double share) {
   return low + (place - static_cast<double>(lower)) * (high - low);
 }
 
+/// Two-sided, of a value with the standard error of its resamples.
+double normal_p(double value, const std::vector<double>& resampled) {
+  const double mean = mean_of(resampled);
+  double squares = 0;
+  for (const double each : resampled) squares += (each - mean) * (each - mean);
+  const double error = std::sqrt(squares / static_cast<double>(resampled.size() - 1));
+  if (error == 0) return value == 0 ? 1 : 0;
+  return std::erfc(std::abs(value) / error / std::sqrt(2.0));
+}
+
 Interval percentiles(std::vector<double> values, double confidence) {
   const double outside = (1 - confidence) / 2;
   const double low = quantile(values, outside);
@@ -54,7 +66,12 @@ PairedBootstrap::PairedBootstrap(const std::vector<Repetitions>& settings, const
       }
     }
     double sum = 0;
-    for (const std::vector<double>& values : setting) sum += mean_of(values);
+    row_sums_.emplace_back(settings.front().front().size());
+    for (const std::vector<double>& values : setting) {
+      sum += mean_of(values);
+      for (size_t row = 0; row < values.size(); ++row)
+        row_sums_.back()[row] += values[row] / static_cast<double>(setting.size());
+    }
     means_.push_back(sum / static_cast<double>(setting.size()));
   }
   if (settings.empty()) return;
@@ -85,6 +102,13 @@ Interval PairedBootstrap::interval(size_t setting) const {
   return percentiles(resampled_[setting], options_.confidence);
 }
 
+int PairedBootstrap::differing_rows(size_t first, size_t second) const {
+  int count = 0;
+  for (size_t row = 0; row < row_sums_[first].size(); ++row)
+    count += row_sums_[first][row] != row_sums_[second][row] ? 1 : 0;
+  return count;
+}
+
 Difference PairedBootstrap::difference(size_t first, size_t second) const {
   std::vector<double> differences(resampled_[first].size());
   int64_t at_most = 1, at_least = 1;
@@ -95,8 +119,10 @@ Difference PairedBootstrap::difference(size_t first, size_t second) const {
   }
   Difference out;
   out.value = means_[first] - means_[second];
-  out.p =
-      std::min(1.0, 2 * static_cast<double>(std::min(at_most, at_least)) / static_cast<double>(differences.size() + 1));
+  const int64_t least = std::min(at_most, at_least);
+  out.p = std::min(1.0, 2 * static_cast<double>(least) / static_cast<double>(differences.size() + 1));
+  if (least - 1 < kFewResamples) out.p = std::min(out.p, normal_p(out.value, differences));
+  out.p = std::max(out.p, std::min(1.0, std::ldexp(1.0, 1 - differing_rows(first, second))));
   out.interval = percentiles(std::move(differences), options_.confidence);
   return out;
 }

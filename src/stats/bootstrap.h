@@ -22,7 +22,10 @@ struct Difference {
   double value = 0;
   Interval interval;
   /// Two-sided: twice the lesser share of resamples in which the difference is at most, or at least, 0, each counted
-  /// with one more, Davison and Hinkley (1997), and at most 1.
+  /// with one more, Davison and Hinkley (1997), and at most 1. Where fewer than ten resamples are in that share, which
+  /// then says little more than that it is small, the normal approximation with the resamples' standard error instead
+  /// (Efron and Tibshirani 1993, chapter 13), if that is less. Never below 2^(1 - m) for m rows in which the two
+  /// differ: the least that their signs can show.
   double p = 1;
 };
 
@@ -47,7 +50,10 @@ class PairedBootstrap {
 
  private:
   BootstrapOptions options_;
+  int differing_rows(size_t first, size_t second) const;
+
   std::vector<double> means_;
+  std::vector<std::vector<double>> row_sums_;   // of each setting, over its repetitions
   std::vector<std::vector<double>> resampled_;  // of each setting, the mean in each resample
 };
 

@@ -92,6 +92,22 @@ TEST_CASE("repetitions that differ among themselves widen the interval", "[unit]
   CHECK(width(1) > 1.3 * width(0));
 }
 
+TEST_CASE("a bootstrap's p goes on below what its resamples can show, but not below what the rows can", "[unit]") {
+  std::vector<double> first, second;
+  for (int i = 0; i < 400; ++i) {
+    first.push_back(i % 10 < 9 ? 1 : 0);
+    second.push_back(i % 10 < 7 ? 1 : 0);
+  }
+  const stats::Difference clear = stats::PairedBootstrap({{first}, {second}}, {}).difference(0, 1);
+  // 80 of 400 rows differ, all to one side: standard error sqrt(0.2 · 0.8 / 400) = 0.02, so z = 10.
+  CHECK(std::log10(clear.p) == Approx(std::log10(1.5e-23)).epsilon(0.04));
+  const stats::Difference few = stats::PairedBootstrap({{{1, 1, 1, 1, 1}}, {{0, 0, 0, 0, 0}}}, {}).difference(0, 1);
+  CHECK(few.p == 1.0 / 16);
+  const stats::Difference five =
+      stats::PairedBootstrap({{{9, 8, 9, 9, 8}}, {{0, 0, 0, 0, 0}}}, {100, 0.95, 1}).difference(0, 1);
+  CHECK(five.p == 1.0 / 16);
+}
+
 TEST_CASE("a bootstrap refuses what it cannot draw from", "[unit]") {
   CHECK_THROWS_AS(stats::PairedBootstrap({{}}, {}), std::invalid_argument);
   CHECK_THROWS_AS(stats::PairedBootstrap({{{}}}, {}), std::invalid_argument);
