@@ -117,23 +117,6 @@ class LayeredHeads : public HeadCohort {
   at::Tensor losses_, right_;  // of the epoch, [T]
 };
 
-train::HeadOp op_of(Kind kind) {
-  switch (kind) {
-    case Kind::kRelu:
-      return train::HeadOp::kRelu;
-    case Kind::kGelu:
-      return train::HeadOp::kGelu;
-    case Kind::kSilu:
-      return train::HeadOp::kSilu;
-    case Kind::kTanh:
-      return train::HeadOp::kTanh;
-    case Kind::kDropout:
-    case Kind::kLinear:
-      break;
-  }
-  return train::HeadOp::kDropout;
-}
-
 /// On the CPU, where train::PackedHeads can. Batches are kept until there are as many as make it worth while.
 class CachedHeads : public HeadCohort {
  public:

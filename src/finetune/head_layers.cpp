@@ -13,24 +13,24 @@ namespace {
 
 using Kind = model::HeadLayer::Kind;
 
-at::Tensor activated(const at::Tensor& x, Kind kind) {
+}  // namespace
+
+train::HeadOp op_of(Kind kind) {
   switch (kind) {
     case Kind::kRelu:
-      return at::relu(x);
+      return train::HeadOp::kRelu;
     case Kind::kGelu:
-      return at::gelu(x);
+      return train::HeadOp::kGelu;
     case Kind::kSilu:
-      return at::silu(x);
+      return train::HeadOp::kSilu;
     case Kind::kTanh:
-      return at::tanh(x);
-    case Kind::kLinear:
+      return train::HeadOp::kTanh;
     case Kind::kDropout:
+    case Kind::kLinear:
       break;
   }
-  return x;
+  return train::HeadOp::kDropout;
 }
-
-}  // namespace
 
 StackedLayers::StackedLayers(const std::vector<model::Head>& heads,
                              const std::vector<std::vector<model::HeadLayer>>& layers)
@@ -140,7 +140,7 @@ at::Tensor StackedLayers::after_first(at::Tensor first, const std::vector<at::Te
       if (!masks.empty()) x = x * masks[next_dropout];
       ++next_dropout;
     } else {
-      x = activated(x, layer.kind);
+      x = train::activated(x, op_of(layer.kind));
     }
   }
   return x;

@@ -7,8 +7,12 @@
 #include <vector>
 
 #include "model/head.h"
+#include "train/head_ops.h"
 
 namespace engraft::finetune {
+
+/// Of a layer that is not linear.
+train::HeadOp op_of(model::HeadLayer::Kind kind);
 
 /// The layers of T heads of one shape, as one network from [B, D] to [B, T, K]. The first layer, which all heads feed
 /// with the same rows, is one matrix product; the others are batched ones.

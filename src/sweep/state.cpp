@@ -189,7 +189,7 @@ io::Json trial_json(const std::string& sweep, const Plan& plan, size_t place) {
       if (metric == "top1") out["right"] = std::llround(result.at(metric).get<double>() * static_cast<double>(rows));
       out[metric] = result.at(metric);
       out["loss"] = rounded_loss(result.at("loss").get<double>());
-      const bool is_last = trial.options.at("select") == "last";
+      const bool is_last = trial.options.value("select", "best") == "last";
       out["epoch"] = result.at("stages").back().at(is_last ? "last" : "best").at("epoch");
     } else if (state == TrialState::kFailed) {
       out["error"] = io::read_json(folder + "/" + kErrorFile).at("error");

@@ -9,6 +9,7 @@
 #include "base/errors.h"
 #include "base/text.h"
 #include "tensor/blocks.h"
+#include "train/head_ops.h"
 #include "train/head_softmax.h"
 #include "train/packed_layer.h"
 
@@ -17,39 +18,6 @@ namespace engraft::train {
 namespace {
 
 constexpr int64_t kCacheBytes = 512 << 10;  // of weights and slots that a core keeps, beside a batch
-
-at::Tensor activated(const at::Tensor& x, HeadOp op) {
-  switch (op) {
-    case HeadOp::kRelu:
-      return at::relu(x);
-    case HeadOp::kGelu:
-      return at::gelu(x);
-    case HeadOp::kSilu:
-      return at::silu(x);
-    case HeadOp::kTanh:
-      return at::tanh(x);
-    case HeadOp::kDropout:
-      break;
-  }
-  return x;
-}
-
-/// The gradient of what activated() made `y` of `x`.
-at::Tensor activation_gradient(const at::Tensor& gradient, const at::Tensor& x, const at::Tensor& y, HeadOp op) {
-  switch (op) {
-    case HeadOp::kRelu:
-      return at::threshold_backward(gradient, y, 0);
-    case HeadOp::kGelu:
-      return at::gelu_backward(gradient, x);
-    case HeadOp::kSilu:
-      return at::silu_backward(gradient, x);
-    case HeadOp::kTanh:
-      return at::tanh_backward(gradient, y);
-    case HeadOp::kDropout:
-      break;
-  }
-  return gradient;
-}
 
 }  // namespace
 

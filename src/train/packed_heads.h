@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tensor/named.h"
+#include "train/head_ops.h"
 #include "train/loss.h"
 #include "train/optimizer.h"
 #include "train/trainee.h"
@@ -23,9 +24,6 @@ struct HeadSums {
   std::vector<double> losses;
   std::vector<int64_t> right;
 };
-
-/// What stands between two fully connected layers, or behind the last.
-enum class HeadOp { kRelu, kGelu, kSilu, kTanh, kDropout };
 
 /// T heads of fully connected layers, of one shape.
 struct HeadStackShape {
