@@ -29,7 +29,8 @@ io::Json deviation(const std::vector<double>& values) {
   const double middle = mean(values);
   double squares = 0;
   for (const double value : values) squares += (value - middle) * (value - middle);
-  return std::sqrt(squares / static_cast<double>(values.size() - 1));
+  const double deviation = std::sqrt(squares / static_cast<double>(values.size() - 1));
+  return deviation > 1e-12 * std::abs(middle) ? deviation : 0;  // less is rounding
 }
 
 void add_interval(io::Json& record, const stats::Interval& interval) {
@@ -41,8 +42,18 @@ stats::BootstrapOptions bootstrap_options(const ComparisonOptions& options) {
   return {options.resamples, options.confidence, options.seed};
 }
 
-io::Json setting_json(const Setting& setting, size_t index, const stats::PairedBootstrap& bootstrap,
-                      const ComparisonOptions& options) {
+/// Of setting `index` of the bootstrap, whose repetitions have a value a row.
+stats::Interval interval_of_mean(const std::string& metric, const stats::Repetitions& repetitions,
+                                 const stats::PairedBootstrap& bootstrap, size_t index,
+                                 const ComparisonOptions& options) {
+  if (repetitions.size() == 1) return interval_of(metric, repetitions.front(), options);
+  if (!is_share(metric)) return bootstrap.interval(index);
+  return stats::wilson_by_error(bootstrap.mean(index), static_cast<int64_t>(repetitions.front().size()),
+                                bootstrap.error(index), options.confidence);
+}
+
+io::Json setting_json(const Setting& setting, size_t index, const stats::Repetitions& repetitions,
+                      const stats::PairedBootstrap& bootstrap, const ComparisonOptions& options) {
   const Predictions& first = *setting.runs.front();
   io::Json out = {{"name", setting.name}, {"run", first.path}, {"repetitions", setting.runs.size()}};
   out["folders"] = io::Json::array();
@@ -61,8 +72,7 @@ io::Json setting_json(const Setting& setting, size_t index, const stats::PairedB
     out["right"] = right;  // of all repetitions
   }
   io::Json figure = {{"value", mean(means)}};
-  add_interval(figure,
-               setting.runs.size() == 1 ? interval_of(first.metric, first.values, options) : bootstrap.interval(index));
+  add_interval(figure, interval_of_mean(first.metric, repetitions, bootstrap, index, options));
   figure["std"] = deviation(means);
   out[first.metric] = figure;
   if (losses.size() == means.size()) out["loss"] = {{"value", mean(losses)}, {"std", deviation(losses)}};
@@ -148,6 +158,7 @@ io::Json pairs_json(const std::vector<Setting>& settings, const stats::PairedBoo
     const double p = adjusted[place.at(pair)];
     record["p_adjusted"] = p;
     record["told_apart"] = p <= 1 - options.confidence;
+    record["corrected_for"] = corrected.size();
     pairs.push_back(std::move(record));
   }
   return pairs;
@@ -180,8 +191,9 @@ void add_slices(io::Json& run, const std::string& metric, const stats::Repetitio
       for (const std::vector<double>& values : own) of_each.push_back(mean(values));
       means[name] = mean(of_each);
       io::Json figure = {{"value", means[name]}};
-      add_interval(figure, own.size() == 1 ? interval_of(metric, own.front(), options)
-                                           : stats::PairedBootstrap({own}, bootstrap_options(options)).interval(0));
+      const stats::BootstrapOptions drawing = own.size() == 1 ? stats::BootstrapOptions{1} : bootstrap_options(options);
+      const stats::PairedBootstrap bootstrap({own}, drawing);  // nothing is asked of it for a share of one
+      add_interval(figure, interval_of_mean(metric, own, bootstrap, 0, options));
       by[name] = {{"rows", own.front().size()}, {metric, figure}};
     }
     const auto [least, most] = std::minmax_element(means.begin(), means.end(),
@@ -214,7 +226,7 @@ io::Json compare(const std::vector<Predictions>& runs, const ComparisonOptions& 
   out["runs"] = io::Json::array();
   const std::vector<io::Json> differing = differing_options(settings);
   for (size_t i = 0; i < settings.size(); ++i) {
-    io::Json run = setting_json(settings[i], i, bootstrap, options);
+    io::Json run = setting_json(settings[i], i, values[i], bootstrap, options);
     if (!differing[i].empty()) run["options"] = differing[i];
     const Predictions& first = *settings[i].runs.front();
     std::vector<std::pair<std::string, std::vector<std::string>>> columns;

@@ -24,11 +24,11 @@ struct ComparisonOptions {
   uint64_t seed = 42;
 };
 
-/// Runs side by side, as src/store/FORMAT.md has it (`compare --json`). Wilson's interval for the share of one run,
-/// else the paired bootstrap's; McNemar's exact test for the difference of two single runs that count right pictures,
-/// else the bootstrap's; Holm's correction over all differences. Throws UsageError without runs and for a column of
-/// `by` that a run has not; DataError where the runs' metrics differ, or their pictures, labels or contents, naming
-/// some that do.
+/// Runs side by side, as src/store/FORMAT.md has it (`compare --json`). Wilson's interval for a share, by the paired
+/// bootstrap's standard error where repetitions are averaged, and for other means the bootstrap's; McNemar's exact test
+/// for the difference of two single runs that count right pictures, else the bootstrap's; Holm's correction over all
+/// differences. Throws UsageError without runs and for a column of `by` that a run has not; DataError where the runs'
+/// metrics differ, or their pictures, labels or contents, naming some that do.
 io::Json compare(const std::vector<Predictions>& runs, const ComparisonOptions& options);
 
 /// Where the mean of `values` of pictures, as Predictions has them, may lie: Wilson's interval of shares, of mae the

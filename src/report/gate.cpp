@@ -54,9 +54,10 @@ double figure(const io::Json& figures, const std::vector<std::string>& path, con
   for (const std::string& key : path) {
     if (at->is_string()) refuse(gate, "'" + path_text(path) + "' is " + at->get<std::string>());
     if (!at->is_object() || !at->contains(key)) {
+      if (key == "by" || key == "worst" || key == "gap") refuse(gate, "'" + path_text(path) + "' takes --by COLUMN");
       std::vector<std::string> names;
       if (at->is_object()) {
-        for (const auto& item : at->items()) names.push_back(item.key());
+        for (const auto& item : at->items()) names.push_back("'" + item.key() + "'");
       }
       refuse(gate, "no figure '" + path_text(path) + "': " +
                        (names.empty() ? "nothing stands below the key before '" + key + "'"
@@ -71,10 +72,26 @@ double figure(const io::Json& figures, const std::vector<std::string>& path, con
 
 double percent(double value) { return value / 100; }
 
+/// Throws UsageError for a first key that neither `figures` has nor the figures of `one` run, naming both.
+void require_keys(const std::string& gate, const std::vector<std::string>& keys, const io::Json& figures,
+                  const io::Json& one) {
+  for (const std::string& key : keys) {
+    if (one.contains(key) || key == "by" || key == "worst" || key == "gap") continue;
+    std::vector<std::string> names;
+    for (const auto& item : figures.items()) names.push_back("'" + item.key() + "'");
+    refuse(
+        gate,
+        text::cat(figures.contains(key) ? "of '" : "no '", key,
+                  figures.contains(key) ? "' and of each run by itself: they cannot be mixed; there are " : "' among ",
+                  text::abridge(names, 12), "; runs that differ in their seed alone are one, unless --each-seed"));
+  }
+}
+
 }  // namespace
 
 Gate::Gate(const std::string& text) : text_(text) {
   std::string* side = &left_;
+  int depth = 0;  // of parentheses
   for (size_t at = 0; at < text.size();) {
     const char c = text[at];
     if (is_word_start(c)) {
@@ -101,6 +118,8 @@ Gate::Gate(const std::string& text) : text_(text) {
       at += comparison_.size();
       side = &right_;
     } else {
+      depth += c == '(' ? 1 : c == ')' ? -1 : 0;
+      if (c == ',' && depth == 0) refuse(text, "',' stands outside of parentheses; decimals have a point, 0.95");
       *side += text[at++];
     }
   }
@@ -160,6 +179,7 @@ std::vector<GateFinding> check_gates(const std::vector<std::string>& gates, cons
     if (is_of_all || subjects.empty()) {
       findings.push_back({gate.check(figures), ""});
     } else {
+      require_keys(text, keys, figures, subjects.front().second);
       for (const auto& [name, own] : subjects) findings.push_back({gate.check(own), name});
     }
   }

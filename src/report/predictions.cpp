@@ -20,6 +20,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr double kRounding = 1e-4;  // of what a table says in six digits
+
 std::vector<std::string> sorted_labels(const std::string& text) {
   std::vector<std::string> labels = text::split(text, kLabelSeparator);
   std::sort(labels.begin(), labels.end());
@@ -88,6 +90,22 @@ std::string metric_in(const io::Json& result) {
   return "";
 }
 
+/// Throws DataError where the table of a run is not that of its result.
+void require_whole(const std::string& path, const io::Json& result, const Predictions& read) {
+  const double mean =
+      std::accumulate(read.values.begin(), read.values.end(), 0.0) / static_cast<double>(read.values.size());
+  const bool has_figures = result.contains("rows") && result.at("rows").is_number_integer() &&
+                           result.contains(read.metric) && result.at(read.metric).is_number();
+  if (!has_figures) throw DataError(path + "/" + kResultFile + ": has no 'rows' and '" + read.metric + "'");
+  const auto rows = result.at("rows").get<size_t>();
+  const auto figure = result.at(read.metric).get<double>();
+  const bool is_near = std::abs(mean - figure) <= kRounding * std::max(1.0, std::abs(figure));
+  if (rows == read.values.size() && is_near) return;
+  throw DataError(text::cat(path, "/predictions.csv: ", read.values.size(), " pictures, ", read.metric, " ",
+                            text::shortest(mean), "; by ", kResultFile, " there are ", rows, ", ",
+                            text::shortest(figure), ": one of the two was changed or cut off"));
+}
+
 }  // namespace
 
 Predictions read_predictions(const std::string& path) {
@@ -122,6 +140,7 @@ Predictions read_predictions(const std::string& path) {
     throw DataError(result_file + ": " + error.what());
   }
   read_table(path + "/predictions.csv", out);
+  require_whole(path, result, out);
   return out;
 }
 

@@ -34,6 +34,7 @@ std::vector<std::string> missing_from(const std::vector<std::string>& b, const s
 }
 
 std::string named(const std::vector<std::string>& pictures) {
+  if (pictures.empty()) return "none";
   std::vector<std::string> some(pictures.begin(),
                                 pictures.begin() + static_cast<std::ptrdiff_t>(std::min(pictures.size(), kNamed)));
   return text::cat(pictures.size(), " (", text::join(some, ", "), pictures.size() > kNamed ? ", …)" : ")");

@@ -38,12 +38,16 @@ double quantile(std::vector<double>& values, double share) {
   return low + (place - static_cast<double>(lower)) * (high - low);
 }
 
+double deviation_of(const std::vector<double>& values) {
+  const double mean = mean_of(values);
+  double squares = 0;
+  for (const double each : values) squares += (each - mean) * (each - mean);
+  return values.size() > 1 ? std::sqrt(squares / static_cast<double>(values.size() - 1)) : 0;
+}
+
 /// Two-sided, of a value with the standard error of its resamples.
 double normal_p(double value, const std::vector<double>& resampled) {
-  const double mean = mean_of(resampled);
-  double squares = 0;
-  for (const double each : resampled) squares += (each - mean) * (each - mean);
-  const double error = std::sqrt(squares / static_cast<double>(resampled.size() - 1));
+  const double error = deviation_of(resampled);
   if (error == 0) return value == 0 ? 1 : 0;
   return std::erfc(std::abs(value) / error / std::sqrt(2.0));
 }
@@ -108,6 +112,8 @@ int PairedBootstrap::differing_rows(size_t first, size_t second) const {
     count += row_sums_[first][row] != row_sums_[second][row] ? 1 : 0;
   return count;
 }
+
+double PairedBootstrap::error(size_t setting) const { return deviation_of(resampled_[setting]); }
 
 Difference PairedBootstrap::difference(size_t first, size_t second) const {
   std::vector<double> differences(resampled_[first].size());

@@ -45,6 +45,8 @@ class PairedBootstrap {
   double mean(size_t setting) const { return means_[setting]; }
   /// Of the mean.
   Interval interval(size_t setting) const;
+  /// Its standard error.
+  double error(size_t setting) const;
   /// Of `first`'s mean less `second`'s.
   Difference difference(size_t first, size_t second) const;
 

@@ -5,6 +5,7 @@
 
 #include "base/errors.h"
 #include "base/text.h"
+#include "io/atomic_file.h"
 #include "io/csv.h"
 #include "report/gate.h"
 #include "stats/holm.h"
@@ -29,8 +30,10 @@ void put_run(const std::string& folder, const std::string& right, int seed, cons
                  options + "seed = " + std::to_string(seed) + "\n[resolved]\nplatform = \"" + folder + "\"\n");
   const double top1 =
       static_cast<double>(std::count(right.begin(), right.end(), '1')) / static_cast<double>(right.size());
-  test::put_file(folder + "/result.json",
-                 io::json_line({{"format", "engraft-run"}, {"version", 1}, {"top1", top1}, {"loss", 0.5}}));
+  test::put_file(
+      folder + "/result.json",
+      io::json_line(
+          {{"format", "engraft-run"}, {"version", 1}, {"rows", right.size()}, {"top1", top1}, {"loss", 0.5}}));
 }
 
 /// `right` times '1', then as many '0' as fill `rows`.
@@ -86,6 +89,28 @@ TEST_CASE("runs that differ in their seed alone are one setting, unless they are
   report::ComparisonOptions apart;
   apart.each_seed = true;
   CHECK(report::compare(runs, apart).at("runs").size() == 3);
+}
+
+TEST_CASE("repetitions that are all right everywhere are no certainty", "[unit]") {
+  const test::TempFolder folder;
+  for (int seed = 1; seed <= 3; ++seed) put_run(folder / std::to_string(seed), first_right(20, 20), seed);
+  const io::Json run = report::compare(read({folder / "1", folder / "2", folder / "3"}), {}).at("runs").at(0);
+  CHECK(run.at("repetitions") == 3);
+  CHECK(run.at("top1").at("low").get<double>() == Approx(stats::wilson(20, 20, 0.95).low));
+  CHECK(run.at("top1").at("high") == 1);
+}
+
+TEST_CASE("a table that is not its result's is refused", "[unit]") {
+  const test::TempFolder folder;
+  put_run(folder / "a", first_right(6, 10), 1);
+  const std::string table = folder / "a/predictions.csv", whole = io::read_file(table);
+  io::write_file(table, whole.substr(0, whole.rfind('\n', whole.size() - 2) + 1));
+  CHECK_THROWS_WITH(report::read_predictions(folder / "a"),
+                    Contains("predictions.csv: 9 pictures") && Contains("there are 10, 0.6"));
+  io::write_file(table, whole);
+  CHECK(report::read_predictions(folder / "a").values.size() == 10);
+  test::put_file(folder / "a/result.json", "{}");
+  CHECK_THROWS_AS(report::read_predictions(folder / "a"), DataError);
 }
 
 TEST_CASE("p-values are corrected over all that was looked at", "[unit]") {
@@ -152,15 +177,15 @@ TEST_CASE("runs on different pictures are refused, and some of them named", "[un
   put_run(folder / "more", "11011", 1);
   CHECK_THROWS_WITH(
       report::compare(read({folder / "a", folder / "more"}), {}),
-      Contains("more: was validated on other pictures") && Contains("has 1 (val/104.jpg)") && Contains("lacks 0"));
+      Contains("more: was validated on other pictures") && Contains("has 1 (val/104.jpg)") && Contains("lacks none"));
   test::put_file(folder / "labels.csv",
                  "image_path,label,score,true_label\nval/100.jpg,bees,1,bees\nval/101.jpg,bees,1,bees\n"
                  "val/102.jpg,ants,1,ants\nval/103.jpg,bees,1,bees\n");
   CHECK_THROWS_WITH(report::compare(read({folder / "a", folder / "labels.csv"}), {}),
                     Contains("val/100.jpg is labelled 'bees'") && Contains("'ants'"));
   put_run(folder / "b", "1101", 1);
-  test::put_file(folder / "b/result.json", R"({"top1": 0.75, "loss": 1, "pictures_digest": "00"})");
-  test::put_file(folder / "a/result.json", R"({"top1": 0.75, "loss": 1, "pictures_digest": "01"})");
+  test::put_file(folder / "b/result.json", R"({"rows": 4, "top1": 0.75, "loss": 1, "pictures_digest": "00"})");
+  test::put_file(folder / "a/result.json", R"({"rows": 4, "top1": 0.75, "loss": 1, "pictures_digest": "01"})");
   CHECK_THROWS_WITH(report::compare(read({folder / "a", folder / "b"}), {}), Contains("other contents"));
 }
 

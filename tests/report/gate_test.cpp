@@ -61,8 +61,8 @@ TEST_CASE("a gate that says nothing is refused, with what is missing", "[unit]")
       {"1 < 2", "no figure"},
       {"a..top1 > 1", "a name is missing"},
       {"by[\"web > 1", "without \"]"},
-      {"c.top1 > 1", "no 'c' among a b by"},
-      {"a.top5 > 1", "no 'top5' among top1 loss run"},
+      {"c.top1 > 1", "no 'c' among 'a' 'b' 'by'"},
+      {"a.top5 > 1", "no 'top5' among 'top1' 'loss' 'run'"},
       {"a.top1.value.low > 1", "nothing stands below"},
       {"a.loss < 1", "'a.loss' is no number but null"},
       {"a.run < 1", "no number"},
@@ -70,6 +70,8 @@ TEST_CASE("a gate that says nothing is refused, with what is missing", "[unit]")
       {"a.top1 b.top1 < 1", "--assert"},
       {"a.top1 / 0 < 1", "not finite"},
       {"sine(a.top1) < 1", "--assert"},
+      {"a.top1 - 0,9 > 0", "decimals have a point"},
+      {"a.worst.source.top1 > 0", "takes --by COLUMN"},
   };
   for (const Case& c : cases) {
     INFO(c.gate);
@@ -88,6 +90,9 @@ TEST_CASE("a gate without a run's name is asked of every run", "[unit]") {
   CHECK(findings[1].outcome.is_met);
   CHECK(findings[2].subject.empty());
   CHECK_FALSE(report::are_met(findings));
+  CHECK_THROWS_WITH(report::check_gates({"c.top1 > 0"}, figures(), runs),
+                    Contains("no 'c' among 'a' 'b'") && Contains("--each-seed"));
+  CHECK(report::check_gates({"max(a.top1, b.top1) > 0"}, figures(), runs).front().outcome.is_met);
   CHECK(report::findings_text(findings) ==
         "not met: top1 > 0.91 of runs/a (0.9 > 0.91)\nmet: top1 > 0.91 of runs/b (0.925 > 0.91)\n"
         "met: b.top1 > a.top1 (0.925 > 0.9)\n");

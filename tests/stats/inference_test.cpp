@@ -108,6 +108,21 @@ TEST_CASE("a bootstrap's p goes on below what its resamples can show, but not be
   CHECK(five.p == 1.0 / 16);
 }
 
+TEST_CASE("a share with an error of its own has Wilson's interval of as many rows as give that error", "[unit]") {
+  const stats::Interval plain = stats::wilson(75, 100, 0.95);
+  const stats::Interval same = stats::wilson_by_error(0.75, 100, std::sqrt(0.75 * 0.25 / 100), 0.95);
+  CHECK(same.low == Approx(plain.low));
+  CHECK(same.high == Approx(plain.high));
+  const stats::Interval twice = stats::wilson_by_error(0.8, 100, 2 * std::sqrt(0.8 * 0.2 / 100), 0.95);
+  CHECK(twice.low == Approx(stats::wilson(20, 25, 0.95).low));
+  CHECK(twice.high == Approx(stats::wilson(20, 25, 0.95).high));
+  // No narrower than its rows allow, and never a point.
+  CHECK(stats::wilson_by_error(0.75, 100, 1e-9, 0.95).low == Approx(plain.low));
+  CHECK(stats::wilson_by_error(1, 20, 0, 0.95).low == stats::wilson(20, 20, 0.95).low);
+  CHECK(stats::wilson_by_error(0, 20, 0, 0.95).high == stats::wilson(0, 20, 0.95).high);
+  CHECK(stats::wilson_by_error(0.5, 0, 0, 0.95).high == 1);
+}
+
 TEST_CASE("a bootstrap refuses what it cannot draw from", "[unit]") {
   CHECK_THROWS_AS(stats::PairedBootstrap({{}}, {}), std::invalid_argument);
   CHECK_THROWS_AS(stats::PairedBootstrap({{{}}}, {}), std::invalid_argument);
