@@ -10,4 +10,11 @@ inline constexpr const char* kResultFile = "result.json";
 /// A line an epoch, whole lines at any moment.
 inline constexpr const char* kMetricsFile = "metrics.jsonl";
 
+// Of a feature store's.
+
+/// Written last.
+inline constexpr const char* kStoreFile = "store.json";
+/// There until then.
+inline constexpr const char* kUnfinishedFile = "unfinished.json";
+
 }  // namespace engraft

@@ -4,8 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
-#include "report/table.h"
 #include "finetune/engine_choice.h"
+#include "report/table.h"
 #include "tensor/device.h"
 
 namespace engraft::commands {

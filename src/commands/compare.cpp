@@ -1,6 +1,8 @@
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 
+#include "base/text.h"
 #include "commands/commands.h"
 #include "io/atomic_file.h"
 #include "report/comparison.h"
@@ -13,16 +15,27 @@ namespace engraft::commands {
 
 namespace {
 
-/// The path itself, or the trials of a sweep that are done.
-std::vector<std::string> runs_in(const std::string& path) {
+/// The path itself, or the trials of a sweep that are done; says which others there are.
+std::vector<std::string> runs_in(const std::string& path, Reporter& reporter) {
   const sweep::Plan plan = sweep::read_plan(path);
   if (plan.trials.empty()) return {path};
   std::vector<std::string> runs;
-  for (const sweep::Trial& trial : plan.trials) {
-    if (sweep::ended_state(path, trial.id) == sweep::TrialState::kDone)
-      runs.push_back(std::filesystem::path(sweep::trial_folder(path, trial.id)).lexically_normal());
+  std::map<std::string, int64_t> others;  // by their state
+  for (size_t place = 0; place < plan.trials.size(); ++place) {
+    const std::string state = sweep::trial_json(path, plan, place).at("state");
+    if (state == sweep::to_text(sweep::TrialState::kDone)) {
+      runs.push_back(std::filesystem::path(sweep::trial_folder(path, plan.trials[place].id)).lexically_normal());
+    } else {
+      ++others[state];
+    }
   }
-  if (runs.empty()) throw DataError(path + ": a sweep of which no trial is done");
+  std::vector<std::string> left_out;
+  for (const auto& [state, count] : others) left_out.push_back(text::cat(count, " ", state));
+  if (runs.empty()) throw DataError(path + ": a sweep of which no trial is done: " + text::join(left_out, ", "));
+  if (!left_out.empty()) {
+    reporter.warn(text::cat(path, ": of ", plan.trials.size(), " trials ", runs.size(), " are compared, and not ",
+                            text::join(left_out, ", ")));
+  }
   return runs;
 }
 
@@ -32,7 +45,7 @@ ExitCode run(const CompareOptions& options, Session& session) {
   for (const std::string& gate : options.gates.gate) report::Gate parsed(gate);  // for what it throws, before any work
   std::vector<report::Predictions> runs;
   for (const std::string& path : options.run) {
-    for (const std::string& run : runs_in(path)) runs.push_back(report::read_predictions(run));
+    for (const std::string& run : runs_in(path, session.reporter)) runs.push_back(report::read_predictions(run));
   }
   report::ComparisonOptions wanted;
   wanted.confidence = options.gates.confidence;

@@ -103,7 +103,7 @@ void tell_outcome(const EmbedOptions& options, const Outcome& outcome, Session& 
 /// Where the folder holds a finished store that lacks nothing: what it is, without a look at the network.
 std::optional<Outcome> up_to_date(const EmbedOptions& options, const data::Listing& listing) {
   const auto has = [&](const char* name) { return std::filesystem::exists(options.out + "/" + name); };
-  if (!has(store::kStoreFile) || has(store::kUnfinishedFile)) return std::nullopt;
+  if (!has(kStoreFile) || has(kUnfinishedFile)) return std::nullopt;
   store::remove_leftovers(options.out);
   const store::FeatureStoreReader reader(options.out);
   const io::Json& meta = reader.meta();

@@ -5,15 +5,16 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "base/run_files.h"
 #include "base/text.h"
 #include "commands/commands.h"
 #include "commands/inspect_run.h"
-#include "report/table.h"
 #include "graph/norms.h"
 #include "graph/probe.h"
 #include "model/artifact.h"
 #include "model/backbone.h"
 #include "model/preprocessing_source.h"
+#include "report/table.h"
 #include "store/feature_files.h"
 #include "store/feature_store.h"
 #include "tensor/device.h"
@@ -168,7 +169,7 @@ ExitCode run(const InspectOptions& options, Session& session) {
     } else if (is_run_folder(options.file)) {
       value = run_json(options.file);
       text = run_text(value, options.file);
-    } else if (fs::exists(options.file + "/" + store::kUnfinishedFile)) {
+    } else if (fs::exists(options.file + "/" + kUnfinishedFile)) {
       throw DataError(options.file + ": a feature store that was not finished; embed --resume goes on with it");
     } else {
       throw DataError(options.file + ": neither a feature store (store.json) nor a run (result.json, run.toml)");

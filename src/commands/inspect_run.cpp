@@ -78,9 +78,7 @@ std::string finished_text(const io::Json& r, const std::string& folder) {
 
 }  // namespace
 
-bool is_run_folder(const std::string& folder) {
-  return has(folder, kResultFile) || has(folder, kRunFile);
-}
+bool is_run_folder(const std::string& folder) { return has(folder, kResultFile) || has(folder, kRunFile); }
 
 io::Json run_json(const std::string& folder) {
   if (!has(folder, kResultFile)) return unfinished_json(folder);

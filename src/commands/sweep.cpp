@@ -11,6 +11,7 @@
 #include "io/atomic_file.h"
 #include "io/file_lock.h"
 #include "report/table.h"
+#include "store/out_folder.h"
 #include "sweep/cost.h"
 #include "sweep/plan.h"
 #include "sweep/slurm.h"
@@ -58,7 +59,7 @@ std::string cost_text(const sweep::Cost& cost, const sweep::Status& status) {
   if (cost.seconds) {
     const auto workers = static_cast<double>(std::max<size_t>(1, status.workers.size()));
     out += text::cat("  that is some ", text::duration(*cost.seconds / workers), " at the pace of what is done",
-                     workers > 1 ? text::cat(", by ", status.workers.size(), " workers") : "", ", features aside\n");
+                     workers > 1 ? text::cat(", by ", status.workers.size(), " workers") : "", "\n");
   }
   return out;
 }
@@ -75,7 +76,8 @@ io::Json plan_json(const sweep::Plan& plan, const sweep::Status& status, const s
 std::string plan_text(const sweep::Plan& plan, const sweep::Status& status, const sweep::Cost& cost) {
   const io::Json all = plan_json(plan, status, cost);
   const auto number = [&](const char* key) { return all.at(key).get<int64_t>(); };
-  std::string out = text::cat(text::count_of(number("trials"), "trial"), " over ", text::join(plan.varied, ", "));
+  std::string out = text::count_of(number("trials"), "trial");
+  if (!plan.varied.empty()) out += " over " + text::join(plan.varied, ", ");
   if (plan.repeated > 0) out += text::cat("; ", plan.repeated, " more are repetitions and run once");
   out += text::cat("\n  ", text::count_of(number("stacks"), "stack"), " of heads that learn together, at most ",
                    sweep::kMostHeads, " each, and ", text::count_of(number("single"), "single training"), "\n",
@@ -125,12 +127,30 @@ ExitCode look(const SweepOptions& options, const sweep::Plan& plan, Session& ses
   return ExitCode::kDone;
 }
 
-/// How the best trial's model.pt is made.
-std::string model_hint(const std::string& out, const std::vector<io::Json>& results) {
-  if (results.empty() || results.front().at("state") != sweep::to_text(sweep::TrialState::kDone)) return "";
-  const std::string folder = sweep::trial_folder(out, results.front().at("trial").get<std::string>());
-  if (fs::exists(folder + "/model.pt")) return "";
-  return text::cat("a model.pt of the first: engraft train --config ", folder, "/run.toml --out best\n");
+bool is_stack_of_many(const sweep::Group& group) { return group.is_stack && group.trials.size() > 1; }
+
+/// Throws UsageError for a folder that is something else's: a run would be hidden behind the sweep.
+void require_sweep_folder(const SweepOptions& options) {
+  std::error_code unknown;
+  const bool is_ours =
+      fs::exists(options.out + "/plan.json", unknown) || fs::exists(options.out + "/plan.lock", unknown);
+  if (!is_ours) store::require_free_folder(options.out);
+  if (!is_ours && options.spec.empty())
+    throw UsageError("SPEC is missing (a TOML file: what to try), and " + options.out + " has no plan yet");
+}
+
+/// What a person may want to do next.
+std::string hints(const std::string& out, const sweep::Plan& plan, const sweep::Status& status,
+                  const std::vector<io::Json>& results) {
+  std::string text;
+  if (status.failed > 0) text += "--retry-failed runs again what failed\n";
+  if (results.empty() || results.front().at("state") != sweep::to_text(sweep::TrialState::kDone)) return text;
+  const std::string trial = results.front().at("trial"), folder = sweep::trial_folder(out, trial);
+  if (std::count(plan.varied.begin(), plan.varied.end(), "seed") > 0)
+    text += text::cat("the first of many seeds is a lucky one: engraft compare ", out, " --pairs best averages them\n");
+  if (!fs::exists(folder + "/model.pt"))
+    text += text::cat("a model.pt of the first: engraft train --config ", folder, "/run.toml --out ", trial, "\n");
+  return text;
 }
 
 /// The command line of one worker of this sweep, but for its threads.
@@ -193,8 +213,10 @@ ExitCode run(const SweepOptions& options, Session& session) {
   if (options.dry_run || options.status || options.results) {
     plan = options.dry_run ? plan_of(options, session.reporter) : sweep::read_plan(options.out);
     if (plan.trials.empty()) throw DataError(options.out + ": no sweep (plan.json)");
+    plan.halves = plan.halves || options.halving;
     return look(options, plan, session);
   }
+  require_sweep_folder(options);
   io::make_folders(options.out);
   {
     const io::FileLock lock(options.out + "/plan.lock");  // of several that begin at once, one after another extends it
@@ -209,6 +231,11 @@ ExitCode run(const SweepOptions& options, Session& session) {
   if (options.retry_failed) {
     const int64_t again = sweep::forget_failures(options.out, plan);
     session.reporter.note(text::cat("failed before and run again: ", again));
+  }
+  if (options.halving && std::none_of(plan.groups.begin(), plan.groups.end(), is_stack_of_many)) {
+    session.reporter.warn(
+        "--halving ends no trial: no two heads learn together; they do where they differ in rates, "
+        "their schedule, decay, dropout's probability and patience alone");
   }
   if (options.submit == "slurm") return submit(options, plan, session);
   sweep::WorkersOptions workers;
@@ -225,7 +252,7 @@ ExitCode run(const SweepOptions& options, Session& session) {
   if (!options.common.json) {
     session.out << sweep::results_text(results, plan.varied, kShown) << status_text(status)
                 << (fs::path(options.out) / "results.csv").lexically_normal().string() << " has all of them\n"
-                << model_hint(options.out, results);
+                << hints(options.out, plan, status, results);
   }
   return status.failed > 0 ? ExitCode::kTooManyBad : ExitCode::kDone;
 }

@@ -26,6 +26,11 @@ std::string size_of(const Sample& sample) {
   return facts.bytes >= 0 ? std::to_string(facts.bytes) : kUnreadable;
 }
 
+std::string facts_of(const Sample& sample) {
+  const io::FileFacts facts = look_at_picture(sample);
+  return facts.bytes >= 0 ? std::to_string(facts.bytes) + " " + std::to_string(facts.modified_ns) : kUnreadable;
+}
+
 io::FileFacts content_of(const Sample& sample) {
   io::FileFacts facts;
   try {
@@ -63,12 +68,15 @@ std::string digest_with(const Listing& listing, const char* kind, const FileText
 
 constexpr const char* kOfContent = "engraft data 1 content";
 constexpr const char* kOfSizes = "engraft data 1 sizes";
+constexpr const char* kOfFacts = "engraft data 1 facts";
 
 }  // namespace
 
 std::string data_digest(const Listing& listing, DigestOf what) {
   if (what == DigestOf::kSizes)
     return digest_with(listing, kOfSizes, [&](size_t i) { return size_of(listing.samples[i]); });
+  if (what == DigestOf::kFacts)
+    return digest_with(listing, kOfFacts, [&](size_t i) { return facts_of(listing.samples[i]); });
   return data_digest(listing, read_contents(listing));
 }
 

@@ -12,6 +12,8 @@ namespace engraft::data {
 enum class DigestOf {
   /// Their sizes: quick, does not notice a picture changed without changing its size.
   kSizes,
+  /// Their sizes and when they were last written: as quick, and notices more.
+  kFacts,
   /// Their bytes: reads every file once.
   kContent,
 };

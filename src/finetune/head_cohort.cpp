@@ -19,6 +19,18 @@ namespace {
 
 using Kind = model::HeadLayer::Kind;
 
+constexpr int64_t kMostForOneCore = 2 << 20;  // a head's parameters: larger ones do better with all cores each
+
+int64_t parameters_of(const HeadTrial& trial) {
+  int64_t count = 0, in = trial.head.embedding_dim;
+  for (const model::HeadLayer& layer : layers_of(trial.head)) {
+    if (layer.kind != Kind::kLinear) continue;
+    count += (in + 1) * layer.width;
+    in = layer.width;
+  }
+  return count;
+}
+
 train::LossOptions loss_of(const train::FitOptions& fit) {
   return {fit.target, fit.label_smoothing, fit.class_weights, {}};
 }
@@ -196,7 +208,8 @@ std::vector<model::HeadLayer> layers_of(const model::HeadOptions& options) {
 
 std::unique_ptr<HeadCohort> make_head_cohort(const std::vector<HeadTrial>& trials, const c10::Device& device) {
   const train::FitOptions& fit = trials.front().fit;
-  if (device.is_cpu() && train::PackedHeads::can_learn(loss_of(fit), fit.optimizer))
+  const bool is_small = parameters_of(trials.front()) <= kMostForOneCore;
+  if (device.is_cpu() && is_small && train::PackedHeads::can_learn(loss_of(fit), fit.optimizer))
     return std::make_unique<CachedHeads>(trials);
   return std::make_unique<LayeredHeads>(trials, device);
 }

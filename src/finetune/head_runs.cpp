@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -54,6 +55,9 @@ HeadTrial trial_of(const Setup& setup, const HeadRun& run) {
   trial.head.seed = static_cast<uint64_t>(run.options.seed);
   trial.fit = fit_options(setup, stage_of(setup, run));
   const model::Head made(trial.head);  // for what it throws
+  const double decay = trial.fit.optimizer.weight_decay;
+  if (!std::isfinite(static_cast<float>(decay)))
+    throw UsageError(text::cat("weight_decay ", text::shortest(decay), ": is more than float32 has"));
   train::rate_at(trial.fit.schedule, 0);
   return trial;
 }
@@ -83,9 +87,9 @@ size_t heads_at_once(const HeadTrial& trial, size_t val_rows) {
       std::max(1.0, kMostBytes / (sizeof(float) * (kCopies * parameters + kOutputCopies * outputs))));
 }
 
-/// What result.json says.
+/// What result.json says. `seconds`: since the run before ended, so that those of a stack add up to what it took.
 io::Json result_json(const Setup& setup, const HeadRun& run, const StagePlan& stage, const HeadOutcome& outcome,
-                     const stats::Judgement& judged) {
+                     const stats::Judgement& judged, double seconds) {
   io::Json record = {{"format", "engraft-run"}, {"version", 1}};
   record.update(to_json(judged));
   const bool takes_last = run.options.select == "last";
@@ -96,7 +100,9 @@ io::Json result_json(const Setup& setup, const HeadRun& run, const StagePlan& st
   of_stage["best"] = epoch_json(best);
   of_stage["last"] = epoch_json(last);
   if (outcome.is_cut_short) of_stage["stopped_early"] = true;
+  if (outcome.is_halved) record["halved"] = true;
   record["stages"] = io::Json::array({of_stage});
+  record["data_digest"] = setup.digests.contents;
   record["pictures_digest"] = data::rows_digest(setup.listing, setup.val_rows, setup.digests.files);
   record["skipped"] = setup.skipped.size();
   record["classes"] = setup.listing.classes.size();
@@ -105,11 +111,13 @@ io::Json result_json(const Setup& setup, const HeadRun& run, const StagePlan& st
   record["platform"] = tensor::platform_text();
   record["device"] = setup.device.str();
   add_to(record, setup.precision);
+  record["seconds"] = seconds;
   return record;
 }
 
 /// All files of a run's folder, result.json last.
-void write_run(const Setup& setup, const HeadRun& run, const HeadTrial& trial, const HeadOutcome& outcome) {
+void write_run(const Setup& setup, const HeadRun& run, const HeadTrial& trial, const HeadOutcome& outcome,
+               const Stopwatch& watch) {
   const StagePlan stage = stage_of(setup, run);
   store::RunFolder folder(run.out);
   io::Json record = run.record;
@@ -128,12 +136,14 @@ void write_run(const Setup& setup, const HeadRun& run, const HeadTrial& trial, c
   folder.write_text("predictions.csv", predictions_csv(setup.listing, judged, setup.listing.classes));
   if (!setup.skipped.empty()) folder.write_text("skipped.csv", skipped_csv(setup.skipped));
   store::write_tensors(folder.file("head.safetensors"), outcome.parameters);
-  io::write_json(folder.file(kResultFile), result_json(setup, run, stage, outcome, stats::judge(answers)));
+  io::write_json(folder.file(kResultFile),
+                 result_json(setup, run, stage, outcome, stats::judge(answers), watch.seconds()));
 }
 
 }  // namespace
 
 bool run_heads(const std::vector<HeadRun>& runs, bool halves, Reporter& reporter, const HeadRunEnd& on_end) {
+  Stopwatch watch;
   Setup setup = set_up(neutral(runs.front().options), reporter);
   setup.test_rows.clear();  // judged where a model.pt is
   digests_of(setup);
@@ -148,7 +158,7 @@ bool run_heads(const std::vector<HeadRun>& runs, bool halves, Reporter& reporter
       trials.push_back(trial_of(setup, runs[i]));
       sound.push_back(i);
     } catch (const UsageError& error) {
-      on_end(i, error.what());
+      if (!runs[i].is_done) on_end(i, error.what());
     }
   }
   if (sound.empty()) return true;
@@ -158,14 +168,20 @@ bool run_heads(const std::vector<HeadRun>& runs, bool halves, Reporter& reporter
   const size_t at_once = heads_at_once(trials.front(), setup.val_rows.size());
   for (size_t begin = 0; begin < sound.size(); begin += at_once) {
     const size_t end = std::min(begin + at_once, sound.size());
+    const bool is_done =
+        std::all_of(sound.begin() + static_cast<std::ptrdiff_t>(begin),
+                    sound.begin() + static_cast<std::ptrdiff_t>(end), [&](size_t run) { return runs[run].is_done; });
+    if (is_done) continue;
     const std::vector<HeadTrial> some(trials.begin() + static_cast<std::ptrdiff_t>(begin),
                                       trials.begin() + static_cast<std::ptrdiff_t>(end));
     const std::vector<HeadOutcome> outcomes = fit_heads(some, *parts.train, *parts.val, options, reporter);
     for (size_t i = begin; i < end; ++i) {
       const HeadOutcome& outcome = outcomes[i - begin];
       const HeadRun& run = runs[sound[i]];
+      if (run.is_done) continue;
       std::filesystem::remove_all(run.out);
-      if (outcome.failure.empty()) write_run(setup, run, trials[i], outcome);
+      if (outcome.failure.empty()) write_run(setup, run, trials[i], outcome, watch);
+      watch = Stopwatch();
       on_end(sound[i], outcome.failure);
     }
   }

@@ -17,6 +17,8 @@ struct HeadRun {
   io::Json record;
   /// Its run folder; what is there is removed first.
   std::string out;
+  /// It has a result already and is trained for what the others are beside it alone, or not at all.
+  bool is_done = false;
 };
 
 /// Why a run has no result; empty where it has one.

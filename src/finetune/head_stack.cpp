@@ -36,15 +36,6 @@ bool needs_fit(const train::FitOptions& o) {
   return o.accumulate != 1 || o.clip_norm > 0 || o.ema > 0 || o.teacher.weight > 0 || o.optimizer.name == "lbfgs";
 }
 
-/// As fit() has it, with the stage's steps filled in.
-train::Schedule schedule_of(const train::FitOptions& options, int64_t steps_per_epoch) {
-  train::Schedule schedule = options.schedule;
-  schedule.total_steps = steps_per_epoch * options.epochs;
-  schedule.warmup_steps = steps_per_epoch * options.warmup_epochs;
-  train::rate_at(schedule, 0);  // for what it throws
-  return schedule;
-}
-
 /// A trial while it learns.
 struct Learner {
   size_t trial = 0;
@@ -64,11 +55,10 @@ class Stack {
         reporter_(reporter),
         shared_(trials.front().fit),
         outcomes_(trials.size()) {
-    const int64_t steps = (train.rows() + shared_.batch_size - 1) / shared_.batch_size;
     for (size_t t = 0; t < trials.size(); ++t) {
       Learner learner;
       learner.trial = t;
-      learner.schedule = schedule_of(trials[t].fit, steps);
+      learner.schedule = train::schedule_for(trials[t].fit, train.rows());
       learners_.push_back(std::move(learner));
     }
   }
@@ -79,7 +69,10 @@ class Stack {
       train_epoch(epoch);
       validate(epoch, watch);
       drop(ended_after(epoch), epoch);
-      if (options_.halves && is_rung(epoch)) drop(worse_half(), epoch);
+      if (!options_.halves || !is_rung(epoch)) continue;
+      const std::vector<size_t> worse = worse_half();
+      for (const size_t place : worse) outcomes_[learners_[place].trial].is_halved = true;
+      drop(worse, epoch);
     }
     return std::move(outcomes_);
   }
@@ -143,6 +136,7 @@ class Stack {
         const train::Where at{shared_.stage, epoch, /*step=*/0};
         train::check_finite("the training loss", record.train_loss, at);
         judge(outputs[place], at, record);
+        check_state(one.first, at);
       } catch (const Error& error) {
         outcome.failure = error.what();
         return;
@@ -162,6 +156,14 @@ class Stack {
     outcome.outputs = outputs;
   }
 
+  /// As fit() does at each epoch's end. Throws ModelError.
+  void check_state(int64_t place, const train::Where& at) const {
+    for (const tensor::NamedTensor& own : heads_->parameters(place)) {
+      if (!own.value.isfinite().all().item<bool>())
+        train::check_finite(own.name, std::numeric_limits<double>::quiet_NaN(), at);
+    }
+  }
+
   /// Of every learner for the validation rows.
   std::vector<train::Outputs> infer() {
     std::vector<train::Outputs> outputs(learners_.size());
@@ -174,10 +176,11 @@ class Stack {
       const at::Tensor logits = heads_->infer(batch.inputs);  // [T, B, K]
       const bool are_classes = batch.labels.scalar_type() == at::kLong;
       const at::Tensor labels = batch.labels.to(at::kCPU, are_classes ? at::kLong : at::kDouble).contiguous();
-      const auto each = static_cast<size_t>(logits.size(1) * logits.size(2));
+      const auto each_row = static_cast<size_t>(logits.size(2)), each = each_row * static_cast<size_t>(logits.size(1));
       for (size_t t = 0; t < outputs.size(); ++t) {
         train::Outputs& own = outputs[t];
         own.width = logits.size(2);
+        own.logits.reserve(each_row * static_cast<size_t>(val_.rows()));
         const float* values = logits.const_data_ptr<float>() + t * each;
         own.logits.insert(own.logits.end(), values, values + each);
         if (are_classes) {

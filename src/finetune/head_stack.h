@@ -35,6 +35,8 @@ struct HeadOutcome {
   size_t best = 0;
   /// Ended before its last epoch: out of patience, or halved away.
   bool is_cut_short = false;
+  /// Of these, halved away.
+  bool is_halved = false;
   /// Of the epoch that is kept: parameters as Head names them, and what they give for the validation rows.
   std::vector<tensor::NamedTensor> parameters;
   train::Outputs outputs;

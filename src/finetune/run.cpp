@@ -179,6 +179,7 @@ TrainResult finish(const Setup& setup, const std::vector<StageOutcome>& stages, 
     out.summary += result_text("test     ", test, " pictures\n");
   }
   warn_of_a_better_stage(stages, setup.target, reporter);
+  record["data_digest"] = setup.digests.contents;
   record["pictures_digest"] = data::rows_digest(setup.listing, setup.val_rows, setup.digests.files);
   record["skipped"] = setup.skipped.size();
   record["classes"] = setup.listing.classes.size();

@@ -24,8 +24,8 @@ namespace engraft::finetune {
 
 namespace {
 
-constexpr int kTimings = 4;        // of which the shortest counts
-constexpr double kQuicker = 0.95;  // of the time: less is no difference that could be measured
+constexpr int kRounds = 2, kTimings = 3;  // of which the shortest counts
+constexpr double kQuicker = 0.95;         // of the time: less is no difference that could be measured
 
 data::Listing list_classes(const ScanOptions& options, Reporter& reporter) {
   data::Listing listing = data::list_data(options.data.data, {options.val_fraction, true, {}, Target::kSoftmax});
@@ -79,9 +79,14 @@ int64_t dimension_of(const Tap& tap, model::Pool pool) {
 
 /// Throws UsageError where the rows of all taps would fill this machine's memory.
 void require_memory(const std::vector<Tap>& taps, model::Pool pool, size_t pictures) {
-  double values = 0;
-  for (const Tap& tap : taps) values += static_cast<double>(dimension_of(tap, pool));
-  const double needed = 2 * sizeof(float) * values * static_cast<double>(pictures);
+  double values = 0, most = 0;
+  for (const Tap& tap : taps) {
+    const auto own = static_cast<double>(dimension_of(tap, pool));
+    values += own;
+    most = std::max(most, own);
+  }
+  // Of each its rows, of one at a time the splits' and what probes make of them in float64.
+  const double needed = (sizeof(float) * (values + most) + 4 * sizeof(double) * most) * static_cast<double>(pictures);
   const double memory = static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
   if (needed > memory) {
     throw UsageError(text::cat("rows of ", taps.size(), " taps for ", pictures, " pictures take ", text::bytes(needed),
@@ -150,6 +155,17 @@ double milliseconds_to(const model::Backbone& backbone, const std::string& tap, 
     least = std::min(least, watch.seconds());
   }
   return 1000 * least / static_cast<double>(kTimedBatch);
+}
+
+/// Round by round, so that what else the machine does for a while befalls no tap alone.
+void time_taps(const model::Backbone& backbone, const c10::Device& device, std::vector<TapScore>& taps) {
+  for (TapScore& tap : taps) tap.milliseconds = std::numeric_limits<double>::infinity();
+  for (int round = 0; round < kRounds; ++round) {
+    for (TapScore& tap : taps) {
+      throw_if_stopped("timing");
+      tap.milliseconds = std::min(tap.milliseconds, milliseconds_to(backbone, tap.tap, device));
+    }
+  }
 }
 
 int64_t count(const std::vector<bool>& right) { return std::count(right.begin(), right.end(), true); }
@@ -244,9 +260,9 @@ ScanResult scan(const ScanOptions& options, Reporter& reporter) {
                                  " gives values that are not finite; leave it out "
                                  "by --taps"));
     probe_rows(train, val, out.classes, options, score);
-    score.milliseconds = milliseconds_to(backbone, score.tap, device);
     out.taps.push_back(std::move(score));
   }
+  time_taps(backbone, device, out.taps);
   out.suggestion = suggest(out.taps);
   return out;
 }

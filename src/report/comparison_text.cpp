@@ -2,6 +2,7 @@
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/text.h"
 #include "io/csv.h"
@@ -158,8 +159,10 @@ io::Json gate_figures(const io::Json& comparison) {
   io::Json figures = io::Json::object();
   // A figure's own name comes first: the 77th run would be called "by".
   const io::Json& any = comparison.at("runs").front();
+  std::set<std::string> letters;
   for (const io::Json& run : comparison.at("runs")) {
     const std::string name = run.at("name");
+    letters.insert(name);
     if (!any.contains(name)) figures[name] = run;
   }
   for (const io::Json& run : comparison.at("runs")) {
@@ -167,7 +170,7 @@ io::Json gate_figures(const io::Json& comparison) {
     if (!path.has_filename()) path = path.parent_path();  // of "runs/a/"
     const std::string folder = path.filename();
     const std::string own = run.at("name");
-    if (folder == own) continue;
+    if (folder == own || letters.count(folder) > 0) continue;  // a letter is a run's, whatever folders are called
     if (figures.contains(folder)) {
       const std::string other = figures.at(folder).is_object() ? figures.at(folder).at("run").get<std::string>() : "";
       figures[folder] = "ambiguous: " + other + " and " + run.at("run").get<std::string>() +

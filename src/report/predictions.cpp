@@ -90,6 +90,14 @@ std::string metric_in(const io::Json& result) {
   return "";
 }
 
+io::Json read_options(const std::string& path) {
+  try {
+    return io::read_toml(path);
+  } catch (const UsageError& error) {  // of a person's file; this is a run's
+    throw DataError(error.what());
+  }
+}
+
 /// Throws DataError where the table of a run is not that of its result.
 void require_whole(const std::string& path, const io::Json& result, const Predictions& read) {
   const double mean =
@@ -127,12 +135,13 @@ Predictions read_predictions(const std::string& path) {
     out.metric = metric_in(result);
     if (result.contains("loss")) out.loss = result.at("loss").get<double>();
     out.pictures_digest = result.value("pictures_digest", "");
-    io::Json options = io::read_toml(run_file);
+    io::Json options = read_options(run_file);
     const io::Json resolved = options.value("resolved", io::Json::object());
     options.erase("resolved");
     for (const char* name : {"backbone_sha256", "tap", "preprocessing"}) {
       if (resolved.contains(name)) options["resolved"][name] = resolved.at(name);
     }
+    if (result.contains("data_digest")) options["data_digest"] = result.at("data_digest");
     if (options.contains("seed")) out.seed = options.at("seed").get<int64_t>();
     options.erase("seed");
     out.setting = io::json_line(options);

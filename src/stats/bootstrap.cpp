@@ -16,6 +16,7 @@ namespace {
 constexpr uint64_t kRows = 1, kRepetitions = 2;
 
 constexpr int64_t kFewResamples = 10;
+constexpr double kRounding = 1e-12;
 
 double mean_of(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
@@ -70,11 +71,11 @@ PairedBootstrap::PairedBootstrap(const std::vector<Repetitions>& settings, const
       }
     }
     double sum = 0;
+    repetitions_.push_back(static_cast<double>(setting.size()));
     row_sums_.emplace_back(settings.front().front().size());
     for (const std::vector<double>& values : setting) {
       sum += mean_of(values);
-      for (size_t row = 0; row < values.size(); ++row)
-        row_sums_.back()[row] += values[row] / static_cast<double>(setting.size());
+      for (size_t row = 0; row < values.size(); ++row) row_sums_.back()[row] += values[row];
     }
     means_.push_back(sum / static_cast<double>(setting.size()));
   }
@@ -108,8 +109,12 @@ Interval PairedBootstrap::interval(size_t setting) const {
 
 int PairedBootstrap::differing_rows(size_t first, size_t second) const {
   int count = 0;
-  for (size_t row = 0; row < row_sums_[first].size(); ++row)
-    count += row_sums_[first][row] != row_sums_[second][row] ? 1 : 0;
+  for (size_t row = 0; row < row_sums_[first].size(); ++row) {
+    // Means are equal where these are, which whole numbers of right repetitions show exactly.
+    const double one = row_sums_[first][row] * repetitions_[second],
+                 other = row_sums_[second][row] * repetitions_[first];
+    count += std::abs(one - other) > kRounding * std::max(std::abs(one), std::abs(other)) ? 1 : 0;
+  }
   return count;
 }
 

@@ -55,7 +55,8 @@ class PairedBootstrap {
   int differing_rows(size_t first, size_t second) const;
 
   std::vector<double> means_;
-  std::vector<std::vector<double>> row_sums_;   // of each setting, over its repetitions
+  std::vector<std::vector<double>> row_sums_;  // of each setting, over its repetitions
+  std::vector<double> repetitions_;
   std::vector<std::vector<double>> resampled_;  // of each setting, the mean in each resample
 };
 

@@ -4,17 +4,16 @@
 #include <cstdint>
 #include <string>
 
+#include "base/run_files.h"
 #include "store/shard_file.h"
 
 namespace engraft::store {
 
 // Names and constants of the feature store's files, as src/store/FORMAT.md gives them.
-constexpr const char* kStoreFile = "store.json";
 constexpr const char* kIndexFile = "index.csv";
 constexpr const char* kSkippedFile = "skipped.csv";
 constexpr const char* kFilesFile = "files.csv";
 /// While a writing is under way: what --resume goes on from, and the lines of the three tables so far.
-constexpr const char* kUnfinishedFile = "unfinished.json";
 constexpr const char* kUnfinishedIndexFile = "unfinished-index.csv";
 constexpr const char* kUnfinishedFilesFile = "unfinished-files.csv";
 constexpr const char* kUnfinishedSkippedFile = "unfinished-skipped.csv";

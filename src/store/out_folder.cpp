@@ -3,7 +3,7 @@
 #include <filesystem>
 
 #include "base/errors.h"
-#include "store/feature_files.h"
+#include "base/run_files.h"
 #include "store/run_folder.h"
 
 namespace engraft::store {

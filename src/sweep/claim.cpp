@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cmath>
 #include <ctime>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -26,6 +27,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kPrefix = "claim-";
+constexpr int64_t kMostClaims = 1000000000;  // a larger number is none of ours
 
 std::string first_line(const std::string& path) {
   try {
@@ -147,7 +149,8 @@ std::vector<int64_t> claims_in(const std::string& folder) {
   for (fs::directory_iterator it(folder, unknown), end; !unknown && it != end; it.increment(unknown)) {
     const std::string name = it->path().filename();
     if (!text::starts_with(name, kPrefix)) continue;
-    if (const auto number = text::to_int(name.substr(std::string(kPrefix).size()))) numbers.push_back(*number);
+    const auto number = text::to_int(name.substr(std::string(kPrefix).size()));
+    if (number && *number > 0 && *number < kMostClaims) numbers.push_back(*number);
   }
   std::sort(numbers.begin(), numbers.end());
   return numbers;
@@ -164,7 +167,8 @@ Holder look_at(const std::string& folder, int64_t number, const ClaimOptions& op
   struct stat facts {};
   if (::stat(file.c_str(), &facts) != 0) return Holder::kGivenBack;
   if (is_gone(holder)) return Holder::kLost;
-  return time_at(folder) - seconds_of(facts) <= options.stale_s ? Holder::kAlive : Holder::kLost;
+  // One of the future is nobody's: who renews it does so by the same clock.
+  return std::abs(time_at(folder) - seconds_of(facts)) <= options.stale_s ? Holder::kAlive : Holder::kLost;
 }
 
 }  // namespace

@@ -4,8 +4,7 @@
 #include <set>
 
 #include "base/errors.h"
-#include "base/text.h"
-#include "io/atomic_file.h"
+#include "base/run_files.h"
 #include "io/json.h"
 #include "sweep/state.h"
 
@@ -24,19 +23,15 @@ struct Kind {
   }
 };
 
-/// All epochs of a trial that is done; 0 where that cannot be read.
+/// Of a trial that is done; 0 where that cannot be read.
 double seconds_of(const std::string& folder) {
-  double seconds = 0;
   try {
-    for (const std::string& line : text::split(io::read_file(folder + "/timings.jsonl"), '\n')) {
-      if (!line.empty()) seconds += io::parse_json(line, folder).at("seconds").get<double>();
-    }
+    return io::read_json(folder + "/" + kResultFile).at("seconds").get<double>();
   } catch (const Error&) {
     return 0;
   } catch (const nlohmann::json::exception&) {
     return 0;
   }
-  return seconds;
 }
 
 }  // namespace
@@ -47,6 +42,7 @@ Cost cost_of(const std::string& sweep, const Plan& plan) {
   std::set<std::string> features;
   for (const Group& group : plan.groups) {
     Kind& kind = group.is_stack ? stacked : single;
+    const int64_t left_before = kind.left;
     for (const size_t place : group.trials) {
       const Trial& trial = plan.trials[place];
       const TrialState state = ended_state(sweep, trial.id);
@@ -56,10 +52,12 @@ Cost cost_of(const std::string& sweep, const Plan& plan) {
       }
       if (state != TrialState::kWaiting) continue;
       ++kind.left;
-      cost.epochs_of_heads += trial.options.at("epochs").get<int64_t>();
       cost.staged += trial.options.at("stage").empty() ? 0 : 1;
       if (features.insert(group.features).second) cost.pictures += trial.pictures;
     }
+    const int64_t left = kind.left - left_before;
+    const auto epochs = plan.trials[group.trials.front()].options.at("epochs").get<int64_t>();
+    cost.epochs_of_heads += group.is_stack && plan.halves ? epochs_when_halving(left, epochs) : left * epochs;
   }
   cost.sets_of_features = static_cast<int64_t>(features.size());
   if (stacked.done + single.done > 0 && stacked.is_known() && single.is_known())

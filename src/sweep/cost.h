@@ -16,12 +16,12 @@ struct Cost {
   int64_t epochs_of_heads = 0;
   /// Trials with stages of blocks that learn, which run more of the network each epoch.
   int64_t staged = 0;
-  /// Of one worker, at the pace of the trials that are done, stacked heads and single trainings by themselves; what
-  /// features take is not in it. None where a kind is left of which none is done.
+  /// Of one worker, at the pace of the trials that are done, stacked heads and single trainings by themselves. None
+  /// where a kind is left of which none is done.
   std::optional<double> seconds;
 };
 
-/// Reads the timings of what is done.
+/// Reads the results of what is done.
 Cost cost_of(const std::string& sweep, const Plan& plan);
 
 }  // namespace engraft::sweep

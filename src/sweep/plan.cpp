@@ -23,7 +23,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kVersion = 1;
+constexpr int64_t kVersionOfIds = 1;
 constexpr size_t kIdDigits = 16;
 
 /// What a result does not depend on, or by its digest alone.
@@ -78,8 +78,9 @@ std::string digest_text(const io::Json& value) { return io::to_hex(io::digest_of
 
 /// A repeatable option given once.
 io::Json as_lists(io::Json options) {
-  if (options.contains("stage") && options.at("stage").is_string())
-    options["stage"] = io::Json::array({options.at("stage")});
+  if (!options.contains("stage") || !options.at("stage").is_string()) return options;
+  const std::string stage = options.at("stage");
+  options["stage"] = stage.empty() ? io::Json::array() : io::Json::array({stage});
   return options;
 }
 
@@ -96,7 +97,7 @@ io::Json resolve(const io::Json& base, const io::Json& varied, const std::string
   io::Json given = base;
   given.update(varied);
   for (const auto& [name, unused] : given.items()) {
-    if (!schema.at(name, where).is_recorded())
+    if (!schema.at(name, where).is_recorded() || name == "threads")
       throw UsageError(where + ": " + name +
                        " changes no result and is not a SPEC's; sweep itself has what it needs of it");
   }
@@ -105,6 +106,72 @@ io::Json resolve(const io::Json& base, const io::Json& varied, const std::string
   io::Json resolved = schema.record();
   for (const char* name : {"backbone", "data", "teacher"}) resolved[name] = absolute(resolved.at(name));
   return resolved;
+}
+
+Target target_of(const io::Json& options) {
+  return target_from_text(options.at("loss").get<std::string>()).value_or(Target::kSoftmax);
+}
+
+/// Under which Plan::digests has a data set.
+std::string name_of_data(const io::Json& options) {
+  return text::cat(options.at("data").get<std::string>(), " ", text::shortest(options.at("val_fraction").get<double>()),
+                   " ", to_text(target_of(options)));
+}
+
+std::string digest_in(const io::Json& digests, const std::string& name) {
+  return digests.contains(name) ? digests.at(name).value("digest", "") : "";
+}
+
+/// Leaves out groups of which something changed between two plans' digests.
+void drop_superseded(Plan& plan, const io::Json& before, Reporter& reporter) {
+  std::set<std::string> changed;
+  for (const auto& [name, unused] : before.items()) {
+    const std::string then = digest_in(before, name), now = digest_in(plan.digests, name);
+    if (!then.empty() && !now.empty() && then != now) changed.insert(name);
+  }
+  if (changed.empty()) return;
+  const auto is_superseded = [&](const Group& group) {
+    const io::Json& options = plan.trials[group.trials.front()].options;
+    return changed.count(options.at("backbone")) + changed.count(options.at("teacher")) +
+               changed.count(name_of_data(options)) >
+           0;
+  };
+  Plan kept = plan;
+  kept.trials.clear();
+  kept.groups.clear();
+  std::map<size_t, size_t> places;
+  for (size_t i = 0; i < plan.groups.size(); ++i) {
+    if (is_superseded(plan.groups[i])) continue;
+    for (const size_t place : plan.groups[i].trials) places[place] = 0;
+    kept.groups.push_back(plan.groups[i]);
+  }
+  for (auto& [from, to] : places) {
+    to = kept.trials.size();
+    kept.trials.push_back(plan.trials[from]);
+  }
+  for (Group& group : kept.groups) {
+    for (size_t& place : group.trials) place = places.at(place);
+  }
+  const auto left_out = static_cast<int64_t>(plan.trials.size() - kept.trials.size());
+  if (left_out > 0) {
+    reporter.warn(text::cat(text::join({changed.begin(), changed.end()}, ", "), ": is not what it was; ",
+                            text::count_of(left_out, "trial"), " with what it was ", left_out == 1 ? "is" : "are",
+                            " left out from now on, and stay in the folder"));
+  }
+  plan = std::move(kept);
+}
+
+/// Names of options that are not the same in all trials.
+std::vector<std::string> differing_names(const std::vector<Trial>& trials) {
+  std::vector<std::string> names;
+  if (trials.empty()) return names;
+  for (const auto& [name, value] : trials.front().options.items()) {
+    const bool is_same = std::all_of(trials.begin(), trials.end(), [&, key = name, own = value](const Trial& trial) {
+      return trial.options.value(key, io::Json()) == own;
+    });
+    if (!is_same) names.push_back(name);
+  }
+  return names;
 }
 
 /// Digests of files and data sets, each taken once.
@@ -130,7 +197,7 @@ class Digests {
     reporter_.note(
         text::cat("data: ", path, ", ", text::count_of(static_cast<int64_t>(listing.samples.size()), "picture")));
     pictures_[name] = static_cast<int64_t>(listing.samples.size());
-    const io::Json now = {{"sizes", data::data_digest(listing, data::DigestOf::kSizes)}};
+    const io::Json now = {{"facts", data::data_digest(listing, data::DigestOf::kFacts)}};
     return known_or(name, now, [&] { return data::data_digest(listing); });
   }
 
@@ -140,13 +207,6 @@ class Digests {
   const io::Json& all() const { return known_; }
 
  private:
-  static Target target_of(const io::Json& options) {
-    return target_from_text(options.at("loss").get<std::string>()).value_or(Target::kSoftmax);
-  }
-  static std::string name_of_data(const io::Json& options) {
-    return text::cat(options.at("data").get<std::string>(), " ",
-                     text::shortest(options.at("val_fraction").get<double>()), " ", to_text(target_of(options)));
-  }
   template <class Take>
   std::string known_or(const std::string& name, const io::Json& now, const Take& take) {
     if (const auto found = taken_.find(name); found != taken_.end()) return found->second;
@@ -223,27 +283,31 @@ void add_groups(Plan& plan, const std::vector<size_t>& fresh) {
 }  // namespace
 
 Plan make_plan(const Spec& spec, const std::string& where, const Plan& before, Reporter& reporter) {
-  Plan plan = before;
-  for (const std::string& name : spec.varied) {
-    if (std::find(plan.varied.begin(), plan.varied.end(), name) == plan.varied.end()) plan.varied.push_back(name);
-  }
-  plan.repeated = 0;
-  std::map<std::string, size_t> known;
-  for (size_t i = 0; i < plan.trials.size(); ++i) known[plan.trials[i].id] = i;
-  Digests digests(plan.digests, reporter);
-  std::vector<size_t> fresh;
-  std::set<std::string> seen;
+  Digests digests(before.digests, reporter);
+  std::vector<Trial> wanted;
   for (size_t i = 0; i < spec.trials.size(); ++i) {
     Trial trial;
     trial.varied = spec.trials[i];
     trial.options = resolve(spec.base, trial.varied, text::cat(where, ": trial ", i + 1, " ", trial.varied.dump()));
-    trial.id = digest_text(io::Json{{"format", kVersion},
+    trial.id = digest_text(io::Json{{"format", kVersionOfIds},
                                     {"options", without(trial.options, left_out_of_ids())},
                                     {"backbone", digests.of_network(trial.options.at("backbone"))},
                                     {"teacher", digests.of_network(trial.options.at("teacher"))},
                                     {"data", digests.of_data(trial.options)}})
                    .substr(0, kIdDigits);
     trial.pictures = digests.pictures_of(trial.options);
+    wanted.push_back(std::move(trial));
+  }
+
+  Plan plan = before;
+  plan.digests = digests.all();
+  drop_superseded(plan, before.digests, reporter);
+  plan.repeated = 0;
+  std::map<std::string, size_t> known;
+  for (size_t i = 0; i < plan.trials.size(); ++i) known[plan.trials[i].id] = i;
+  std::vector<size_t> fresh;
+  std::set<std::string> seen;
+  for (Trial& trial : wanted) {
     if (!seen.insert(trial.id).second) ++plan.repeated;
     const auto [place, is_new] = known.emplace(trial.id, plan.trials.size());
     if (!is_new) {
@@ -256,9 +320,31 @@ Plan make_plan(const Spec& spec, const std::string& where, const Plan& before, R
     fresh.push_back(plan.trials.size());
     plan.trials.push_back(std::move(trial));
   }
-  plan.digests = digests.all();
   add_groups(plan, fresh);
+  for (const std::vector<std::string>& names : {spec.varied, differing_names(plan.trials)}) {
+    for (const std::string& name : names) {
+      if (std::find(plan.varied.begin(), plan.varied.end(), name) == plan.varied.end()) plan.varied.push_back(name);
+    }
+  }
   return plan;
+}
+
+Inputs planned_inputs(const Plan& plan, const Trial& trial) {
+  return {digest_in(plan.digests, trial.options.at("backbone")), digest_in(plan.digests, name_of_data(trial.options))};
+}
+
+int64_t epochs_when_halving(int64_t heads, int64_t epochs) {
+  int64_t total = 0, left = heads;
+  for (int64_t epoch = 1; epoch <= epochs; ++epoch) {
+    total += left;
+    for (const int64_t part : {8, 4, 2}) {
+      if (epoch < epochs && epoch == std::max<int64_t>(1, epochs / part)) {
+        left = (left + 1) / 2;
+        break;
+      }
+    }
+  }
+  return total;
 }
 
 }  // namespace engraft::sweep

@@ -56,10 +56,21 @@ inline constexpr size_t kMostHeads = 64;
 
 /// Resolves every trial and groups them. What `before` planned stays as it is, in its groups, whatever the SPEC says
 /// by now; its trials are found again, with device, threads and paths as the SPEC has them, and new ones get groups of
-/// their own. Paths are made absolute. Throws UsageError for an option that train
-/// has not, or a value out of its range, naming the trial; DataError as list_data and where the backbone cannot be
-/// read.
+/// their own. Only groups whose backbone or data changed where they lie are left out, with a warning: what is not done
+/// of them cannot be any more, and what is has figures of something else. Paths are made absolute. Throws UsageError
+/// for an option that train has not, or a value out of its range, naming the trial; DataError as list_data and where
+/// the backbone cannot be read.
 Plan make_plan(const Spec& spec, const std::string& where, const Plan& before, Reporter& reporter);
+
+/// What a trial is planned to learn from: sha256 of its backbone's file, data_digest of its pictures. Empty where there
+/// is none, as of a network without a file, and in a plan of before this was told.
+struct Inputs {
+  std::string backbone_sha256, data_digest;
+};
+Inputs planned_inputs(const Plan& plan, const Trial& trial);
+
+/// As many epochs as a stack of `heads` heads takes when it halves, of `epochs` each; see StackOptions::halves.
+int64_t epochs_when_halving(int64_t heads, int64_t epochs);
 
 /// plan.json (src/store/FORMAT.md). read_plan gives an empty plan where there is none, and throws DataError for a file
 /// that is no plan.

@@ -16,6 +16,7 @@ namespace engraft::sweep {
 namespace {
 
 constexpr double kMostTrials = 100000;
+constexpr double kMostWhole = 9007199254740992;  // 2^53: what a double tells from its neighbours
 constexpr const char *kDraws = "draws", *kSeed = "seed_of_draws";
 
 [[noreturn]] void refuse(const std::string& where, const std::string& what) { throw UsageError(where + ": " + what); }
@@ -23,9 +24,12 @@ constexpr const char *kDraws = "draws", *kSeed = "seed_of_draws";
 std::string underscored(const std::string& name) { return text::replace_all(name, "-", "_"); }
 
 /// `object` with underscores in its keys.
-io::Json with_underscores(const io::Json& object) {
+io::Json with_underscores(const io::Json& object, const std::string& where) {
   io::Json out = io::Json::object();
-  for (const auto& [key, value] : object.items()) out[underscored(key)] = value;
+  for (const auto& [key, value] : object.items()) {
+    if (out.contains(underscored(key))) refuse(where, key + " stands there twice, in two spellings");
+    out[underscored(key)] = value;
+  }
   return out;
 }
 
@@ -61,7 +65,8 @@ Bounds bounds_of(const io::Json& range, bool is_log, const std::string& where) {
   const bool is_pair = range.is_array() && range.size() == 2 && range[0].is_number() && range[1].is_number();
   const Bounds bounds = is_pair ? Bounds{range[0].get<double>(), range[1].get<double>()} : Bounds{1, 0};
   if (!(bounds.low < bounds.high) || !std::isfinite(bounds.high - bounds.low) || (is_log && !(bounds.low > 0)))
-    refuse(where, text::cat("expected [low, high]", is_log ? " above 0" : "", ", found ", range.dump()));
+    refuse(where,
+           text::cat("expected [low, high]", is_log ? " above 0" : "", ", low below high, found ", range.dump()));
   return bounds;
 }
 
@@ -83,8 +88,8 @@ io::Json draw(const io::Json& rule, RandomStream& stream, const std::string& whe
   }
   if (kind == "int_uniform" || kind == "int-uniform") {
     const Bounds b = bounds_of(rule.at(kind), false, where);
-    if (b.low != std::floor(b.low) || b.high != std::floor(b.high))
-      refuse(where, "int_uniform: expected whole numbers");
+    if (b.low != std::floor(b.low) || b.high != std::floor(b.high) || std::max(-b.low, b.high) > kMostWhole)
+      refuse(where, "int_uniform: expected whole numbers up to 2^53, found " + rule.at(kind).dump());
     return static_cast<int64_t>(b.low) + static_cast<int64_t>(stream.below(static_cast<uint64_t>(b.high - b.low) + 1));
   }
   refuse(where,
@@ -144,7 +149,10 @@ std::vector<io::Json> listed(const io::Json& document, const std::string& where)
   const io::Json& list = document.at("trial");
   if (!list.is_array()) refuse(where, "[[trial]]: expected tables, each [[trial]]");
   std::vector<io::Json> out;
-  for (const io::Json& one : list) out.push_back(with_underscores(one));
+  for (const io::Json& one : list) {
+    if (!one.is_object()) refuse(where, "[[trial]]: expected tables, found " + one.dump());
+    out.push_back(with_underscores(one, where));
+  }
   return out;
 }
 
@@ -172,9 +180,9 @@ Spec parse_spec(std::string_view toml, const std::string& where) {
       refuse(where, "unknown table '" + name + "'; a sweep has [base], [grid], [random] and [[trial]]");
   }
   Spec spec;
-  spec.base = with_underscores(table(document, "base", where));
-  const io::Json grid = with_underscores(table(document, "grid", where));
-  const io::Json random = with_underscores(table(document, "random", where));
+  spec.base = with_underscores(table(document, "base", where), where);
+  const io::Json grid = with_underscores(table(document, "grid", where), where);
+  const io::Json random = with_underscores(table(document, "random", where), where);
   const std::vector<io::Json> single = listed(document, where);
   std::vector<std::string> places;
   for (const io::Json& one : single) add_names(one, "[[trial]]", where, spec.varied, places);

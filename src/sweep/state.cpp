@@ -48,8 +48,11 @@ bool is_before(const io::Json& a, const io::Json& b) {
   const bool a_done = a.contains("loss"), b_done = b.contains("loss");
   if (a_done != b_done) return a_done;
   if (!a_done) return a.at("number").get<int64_t>() < b.at("number").get<int64_t>();
+  const auto is_halved = [](const io::Json& result) { return result.at("state") == kHalved; };
+  if (is_halved(a) != is_halved(b)) return is_halved(b);
   const std::string metric = metric_in(a);
-  if (metric == metric_in(b) && stats::is_higher_better(metric) && a.at(metric) != b.at(metric))
+  if (metric != metric_in(b)) return metric < metric_in(b);
+  if (stats::is_higher_better(metric) && a.at(metric) != b.at(metric))
     return a.at(metric).get<double>() > b.at(metric).get<double>();
   if (a.at("loss") != b.at("loss")) return a.at("loss").get<double>() < b.at("loss").get<double>();
   return a.at("number").get<int64_t>() < b.at("number").get<int64_t>();
@@ -112,8 +115,9 @@ std::string to_text(TrialState state) {
 
 TrialState ended_state(const std::string& sweep, const std::string& id) {
   const std::string folder = trial_folder(sweep, id);
-  if (fs::exists(folder + "/" + kResultFile)) return TrialState::kDone;
-  return fs::exists(folder + "/" + kErrorFile) ? TrialState::kFailed : TrialState::kWaiting;
+  std::error_code unknown;
+  if (fs::exists(folder + "/" + kResultFile, unknown)) return TrialState::kDone;
+  return fs::exists(folder + "/" + kErrorFile, unknown) ? TrialState::kFailed : TrialState::kWaiting;
 }
 
 bool publish(const std::string& sweep, const std::string& id, const std::string& work) {
@@ -189,13 +193,18 @@ io::Json trial_json(const std::string& sweep, const Plan& plan, size_t place) {
       if (metric == "top1") out["right"] = std::llround(result.at(metric).get<double>() * static_cast<double>(rows));
       out[metric] = result.at(metric);
       out["loss"] = rounded_loss(result.at("loss").get<double>());
+      const io::Json& stage = result.at("stages").back();
       const bool is_last = trial.options.value("select", "best") == "last";
-      out["epoch"] = result.at("stages").back().at(is_last ? "last" : "best").at("epoch");
+      out["epoch"] = stage.at(is_last ? "last" : "best").at("epoch");
+      out["epochs"] = stage.at("last").at("epoch");
+      if (result.value("halved", false)) out["state"] = kHalved;
     } else if (state == TrialState::kFailed) {
       out["error"] = io::read_json(folder + "/" + kErrorFile).at("error");
     }
-  } catch (const nlohmann::json::exception& error) {
-    throw DataError(folder + ": its result is damaged: " + error.what());
+  } catch (const std::exception& error) {
+    out = {{"trial", trial.id}, {"number", place + 1}, {"state", "damaged"}, {"params", out.at("params")}};
+    out["error"] = text::cat("its result cannot be read (", text::split(error.what(), '\n').front(), "); remove ",
+                             folder, " and the same command does it again");
   }
   return out;
 }
@@ -214,7 +223,7 @@ std::string results_csv(const std::vector<io::Json>& results, const std::vector<
   }
   std::vector<std::string> header = {"trial", "number", "state"};
   header.insert(header.end(), varied.begin(), varied.end());
-  const std::vector<std::string> figures = {"rows", "right", metric, "loss", "epoch", "error"};
+  const std::vector<std::string> figures = {"rows", "right", metric, "loss", "epoch", "epochs", "error"};
   header.insert(header.end(), figures.begin(), figures.end());
   std::string out = io::csv_line(header);
   for (const io::Json& result : results) {
@@ -243,7 +252,9 @@ std::string results_text(const std::vector<io::Json>& results, const std::vector
     row.push_back(metric.empty() ? "" : stats::metric_text(metric, result.at(metric).get<double>()));
     row.push_back(result.contains("right") ? cell(result, "right") + " of " + cell(result, "rows") : "");
     row.push_back(result.contains("loss") ? text::fixed(result.at("loss").get<double>(), 6) : "");
-    row.push_back(cell(result, "error"));
+    const bool is_halved = result.at("state") == kHalved;
+    row.push_back(is_halved ? "after " + text::count_of(result.at("epochs").get<int64_t>(), "epoch")
+                            : cell(result, "error"));
     rows.push_back(row);
   }
   std::string out = report::table_text(rows);

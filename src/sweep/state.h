@@ -48,13 +48,16 @@ struct Status {
 };
 Status status_of(const std::string& sweep, const Plan& plan, const ClaimOptions& claims = {});
 
+/// What results call a trial that is done and that halving ended before its last epoch.
+inline constexpr const char* kHalved = "halved";
+
 /// One trial as results have it: {"trial", "number" (from 1), "state", "params", and where it is done "rows", its
-/// metric and "right" (of shares), "loss" (six digits), "epoch"; where it failed "error"}. Nothing in it depends on
-/// time.
+/// metric and "right" (of shares), "loss" (six digits), "epoch", "epochs" (of its last stage, that it learned); where
+/// it failed, or its result cannot be read ("damaged"), "error"}. Nothing in it depends on time.
 io::Json trial_json(const std::string& sweep, const Plan& plan, size_t place);
 
-/// All of them, the best first (as epochs are compared: the metric, then the loss), then those that are not done, in
-/// the plan's order.
+/// All of them, the best first (as epochs are compared: the metric, then the loss), then those that were halved away,
+/// the best first, then those that are not done, in the plan's order.
 std::vector<io::Json> results_of(const std::string& sweep, const Plan& plan);
 
 /// A table of results_of: trial, state, a column for each option that varies, the figures, error.

@@ -18,6 +18,8 @@
 #include "io/atomic_file.h"
 #include "io/toml.h"
 #include "options/schema.h"
+#include "store/checkpoint.h"
+#include "store/run_folder.h"
 #include "sweep/state.h"
 
 namespace engraft::sweep {
@@ -46,6 +48,11 @@ void require_inputs(const Trial& trial) {
   }
 }
 
+/// No trial's own matter: none that is planned for what was there can be run any more.
+struct ChangedInputs : DataError {
+  using DataError::DataError;
+};
+
 class Worker {
  public:
   Worker(const std::string& sweep, const Plan& plan, const WorkOptions& options, Reporter& reporter,
@@ -53,6 +60,9 @@ class Worker {
       : sweep_(sweep), plan_(plan), options_(options), reporter_(reporter), on_trial_(on_trial) {}
 
   void run() {
+    const auto is_wanted = [&](const Group& group) { return group.id == options_.group; };
+    if (!options_.group.empty() && std::none_of(plan_.groups.begin(), plan_.groups.end(), is_wanted))
+      throw DataError(sweep_ + ": its plan has no group " + options_.group);
     while (true) {
       if (is_over()) break;
       const bool did = run_one();
@@ -143,12 +153,20 @@ class Worker {
   void run_stack(const Group& group, const Claim& claim) {
     std::vector<finetune::HeadRun> runs;
     for (const size_t place : group.trials)
-      runs.push_back({options_of(plan_.trials[place]), plan_.trials[place].options, work_of(place, claim)});
-    bool is_done = true;
-    const std::string failure = failure_of([&] {
-      is_done = finetune::run_heads(runs, plan_.halves, reporter_,
-                                    [&](size_t run, const std::string& why) { end(group.trials[run], why, claim); });
-    });
+      runs.push_back({options_of(plan_.trials[place]), plan_.trials[place].options, work_of(place, claim),
+                      ended_state(sweep_, plan_.trials[place].id) != TrialState::kWaiting});
+    bool is_done = true, is_foreign = false;
+    const std::string failure = failure_of(
+        [&] {
+          is_done = finetune::run_heads(runs, plan_.halves, reporter_, [&](size_t run, const std::string& why) {
+            end(group.trials[run], why, claim);
+          });
+        },
+        &is_foreign);
+    if (!failure.empty() && is_foreign) {
+      reporter_.warn(text::cat("group ", group.id, ": ", failure, "; one head after another instead"));
+      return run_singles(group, claim);
+    }
     if (!is_done) {
       reporter_.note("the features fit neither into memory nor into the cache on disk: one head after another");
       return run_singles(group, claim);
@@ -173,28 +191,41 @@ class Worker {
         failure = failure_of(train);
       }
     }
+    if (failure.empty()) {
+      store::remove_checkpoints(work);  // it may have been killed between its result and that
+      store::remove_temporaries(work);
+    }
     if (options_.models == "none") fs::remove(work + "/model.pt");
     end(place, failure, claim);
   }
 
-  /// Why `run` did not come to its end, which is its own matter; empty where it did.
+  /// Why `run` did not come to its end, which is its own matter; empty where it did. `is_foreign`: whether that is
+  /// LibTorch's word or the machine's, and not ours.
   template <class Run>
-  static std::string failure_of(const Run& run) {
+  static std::string failure_of(const Run& run, bool* is_foreign = nullptr) {
+    const auto foreign = [&](const std::string& why) {
+      if (is_foreign != nullptr) *is_foreign = true;
+      return why;
+    };
     try {
       run();
       return "";
-    } catch (const Stopped&) {
-      throw;
+    } catch (const Stopped& stopped) {
+      throw Stopped(stopped.code(), "stopped by a signal; the same sweep goes on");
     } catch (const SystemError&) {
       throw;
+    } catch (const ChangedInputs&) {
+      throw;
+    } catch (const fs::filesystem_error& error) {
+      throw SystemError(error.what());
     } catch (const Error& error) {
       return error.what();
     } catch (const c10::Error& error) {
-      return "LibTorch: " + text::split(error.what_without_backtrace(), '\n').front();
+      return foreign("LibTorch: " + text::split(error.what_without_backtrace(), '\n').front());
     } catch (const std::bad_alloc&) {
-      return "out of memory";
+      return foreign("out of memory");
     } catch (const std::exception& error) {
-      return error.what();
+      return foreign(error.what());
     }
   }
 
@@ -216,8 +247,25 @@ class Worker {
       io::write_json(work + "/error.json", io::Json{{"error", failure}});
       reporter_.warn("trial " + trial.id + ": " + failure);
     }
+    if (failure.empty()) require_planned_inputs(trial, work);
     if (!publish(sweep_, trial.id, work)) return;
     on_trial_(place);
+  }
+
+  /// Throws ChangedInputs where a result is not of what the trial was planned for.
+  void require_planned_inputs(const Trial& trial, const std::string& work) const {
+    const Inputs planned = planned_inputs(plan_, trial);
+    const std::string backbone = io::read_toml(work + "/" + kRunFile).at("resolved").at("backbone_sha256");
+    const std::string data = io::read_json(work + "/" + kResultFile).at("data_digest");
+    const bool is_other_data = !planned.data_digest.empty() && data != planned.data_digest;
+    const bool is_other_backbone = !planned.backbone_sha256.empty() && backbone != planned.backbone_sha256;
+    if (!is_other_data && !is_other_backbone) return;
+    fs::remove_all(work);
+    throw ChangedInputs(text::cat(trial.options.at(is_other_data ? "data" : "backbone").get<std::string>(),
+                                  ": is not what it was when the sweep was planned (digest ",
+                                  is_other_data ? data : backbone, ", expected ",
+                                  is_other_data ? planned.data_digest : planned.backbone_sha256,
+                                  "); the same command with the SPEC plans it anew"));
   }
 
   const std::string sweep_;

@@ -1,7 +1,7 @@
 #include "sweep/workers.h"
 
 #include <signal.h>
-#include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,25 +13,33 @@
 #include <thread>
 
 #include "base/errors.h"
+#include "base/run_files.h"
 #include "base/stop.h"
 #include "base/text.h"
 #include "io/atomic_file.h"
 #include "io/json.h"
+#include "io/toml.h"
 #include "sweep/state.h"
-
-extern char** environ;
 
 namespace engraft::sweep {
 
 namespace {
 
+constexpr int kCannotStart = 127;
+constexpr const char* kDoing = "sweeping; the same command goes on";
+
+/// A child that is told to stop when this process is gone, however that comes about.
 pid_t start(const std::vector<std::string>& command) {
   std::vector<char*> arguments;
   for (const std::string& argument : command) arguments.push_back(const_cast<char*>(argument.c_str()));
   arguments.push_back(nullptr);
-  pid_t process = 0;
-  const int error = ::posix_spawn(&process, arguments.front(), nullptr, nullptr, arguments.data(), environ);
-  if (error != 0) throw SystemError("cannot start " + command.front() + ": " + std::strerror(error));
+  const pid_t parent = ::getpid(), process = ::fork();
+  if (process < 0) throw SystemError::from_errno("start", command.front());
+  if (process == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (::getppid() == parent) ::execv(arguments.front(), arguments.data());
+    ::_exit(kCannotStart);
+  }
   return process;
 }
 
@@ -53,6 +61,8 @@ class Workers {
       : sweep_(sweep), plan_(plan), options_(options), reporter_(reporter) {}
 
   void run() {
+    ::signal(SIGCHLD,
+             SIG_DFL);  // where it is ignored, as whoever started us may have left it, nobody can be waited for
     try {
       while (true) {
         const Status now = status_of(sweep_, plan_);
@@ -63,11 +73,15 @@ class Workers {
         if (ends && running_.empty()) break;
         if (now.done + now.failed > ended_) deaths_in_a_row_ = 0;
         ended_ = now.done + now.failed;
-        throw_if_stopped("sweeping");
+        throw_if_stopped(kDoing);
         if (!ends && now.waiting > 0) fill_up();
+        if (running_.empty() && now.running > 0 && !tells_whom_) {
+          tells_whom_ = true;
+          reporter_.note("waiting for " + text::join(now.workers, "; "));
+        }
         const double rounds = 1 + static_cast<double>(plan_.trials.size()) / 1000;
         std::this_thread::sleep_for(std::chrono::duration<double>(options_.poll_s * rounds));
-        throw_if_stopped("sweeping");  // before what a signal to all of us did to the workers
+        throw_if_stopped(kDoing);  // before what a signal to all of us did to the workers
         reap();
       }
     } catch (...) {
@@ -95,6 +109,9 @@ class Workers {
       if (WIFEXITED(status) && WEXITSTATUS(status) == 0) continue;
       if (WIFEXITED(status) && is_stop(WEXITSTATUS(status)))
         throw Stopped(static_cast<ExitCode>(WEXITSTATUS(status)), "stopped while sweeping; the same command goes on");
+      const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+      if (code == static_cast<int>(ExitCode::kBadInput) || code == static_cast<int>(ExitCode::kUsage))
+        throw DataError("a worker cannot go on, for what it said above");
       take_note_of_death(process, status);
     }
   }
@@ -102,7 +119,10 @@ class Workers {
   /// What the dead worker had claimed, if it had; see holder_of.
   void take_note_of_death(pid_t process, int status) {
     for (const Group& group : plan_.groups) {
-      if (!was_claimed_by(group_folder(sweep_, group.id), process)) continue;
+      const bool is_left = std::any_of(group.trials.begin(), group.trials.end(), [&](size_t place) {
+        return ended_state(sweep_, plan_.trials[place].id) == TrialState::kWaiting;
+      });
+      if (!is_left || !was_claimed_by(group_folder(sweep_, group.id), process)) continue;
       reporter_.warn(
           text::cat("a worker ", WIFSIGNALED(status) ? "was " : "", end_text(status), " at group ", group.id));
       if (++deaths_[group.id] >= kMostDeaths) fail(group, status);
@@ -121,6 +141,7 @@ class Workers {
       if (ended_state(sweep_, id) != TrialState::kWaiting) continue;
       const std::string work = work_folder(sweep_, id, claim->token());
       io::make_folders(work);
+      io::write_file(work + "/" + kRunFile, io::to_toml(plan_.trials[place].options));
       io::write_json(
           work + "/error.json",
           io::Json{{"error", text::cat(kMostDeaths, " workers died on it; the last was ", end_text(status))}});
@@ -144,6 +165,7 @@ class Workers {
   std::vector<pid_t> running_;
   std::map<std::string, int64_t> deaths_;
   int64_t failed_before_ = -1;
+  bool tells_whom_ = false;  // it waits for
   int64_t ended_ = 0;
   int64_t deaths_in_a_row_ = 0;  // that no group is to blame for, since a trial ended
 };

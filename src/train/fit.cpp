@@ -69,11 +69,7 @@ class Fitting {
         updates_(trainee, train, options),
         schedule_(options.schedule),
         title_(text::cat("stage ", options.stage)) {
-    check(options);
-    const int64_t steps_per_epoch = steps_in_epoch(train.rows(), options);
-    schedule_.total_steps = steps_per_epoch * options.epochs;
-    schedule_.warmup_steps = steps_per_epoch * options.warmup_epochs;
-    rate_at(schedule_, 0);  // throws at once for a shape that is none
+    schedule_ = schedule_for(options, train.rows());
     if (hooks.start != nullptr) go_on_from(*hooks.start);
     if (options.ema > 0 && now_.ema.empty()) now_.ema = tensor::snapshot(trainee.state());
   }
@@ -219,6 +215,16 @@ class Fitting {
 };
 
 }  // namespace
+
+Schedule schedule_for(const FitOptions& options, int64_t rows) {
+  check(options);
+  const int64_t steps_per_epoch = steps_in_epoch(rows, options);
+  Schedule schedule = options.schedule;
+  schedule.total_steps = steps_per_epoch * options.epochs;
+  schedule.warmup_steps = steps_per_epoch * options.warmup_epochs;
+  rate_at(schedule, 0);  // throws at once for a shape that is none
+  return schedule;
+}
 
 bool is_better(const EpochRecord& a, const EpochRecord& b) {
   return a.val_merit != b.val_merit ? a.val_merit > b.val_merit : a.val_loss < b.val_loss;

@@ -55,6 +55,10 @@ struct FitOptions {
   bool keeps_best = true;
 };
 
+/// The options' schedule with the steps that `rows` training rows make of epochs and warm-up. Throws UsageError, as
+/// fit() does, for options out of their ranges.
+Schedule schedule_for(const FitOptions& options, int64_t rows);
+
 /// One line of metrics.jsonl: nothing in it depends on time.
 struct EpochRecord {
   int64_t epoch = 0;

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-// What linear_heads.cpp asks of the kernels, and the kernels; for this folder alone.
+// What packed_layer.cpp asks of the kernels, and the kernels; for this folder alone.
 
 namespace engraft::train {
 

@@ -3,12 +3,19 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <stdexcept>
+
+#include "base/text.h"
 
 namespace engraft::train {
 
-WeighedLabels::WeighedLabels(const at::Tensor& labels, const std::vector<double>& class_weights)
+WeighedLabels::WeighedLabels(const at::Tensor& labels, int64_t classes, const std::vector<double>& class_weights)
     : values(labels.const_data_ptr<int64_t>()), rows(labels.size(0)), weights(class_weights) {
-  for (int64_t b = 0; b < rows; ++b) total += weight(b);
+  for (int64_t b = 0; b < rows; ++b) {
+    if (values[b] < 0 || values[b] >= classes)
+      throw std::invalid_argument(text::cat("heads: expected labels below ", classes, ", found ", values[b]));
+    total += weight(b);
+  }
   total = std::max<double>(total, std::numeric_limits<float>::min());  // of rows without weight: their loss is 0
 }
 

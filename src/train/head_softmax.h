@@ -11,8 +11,9 @@ namespace engraft::train {
 
 /// The classes of a batch and what its rows weigh.
 struct WeighedLabels {
-  /// `labels` [B] int64, which are to live as long; `class_weights` as LossOptions has them.
-  WeighedLabels(const at::Tensor& labels, const std::vector<double>& class_weights);
+  /// `labels` [B] int64, which are to live as long; `class_weights` as LossOptions has them. Throws
+  /// std::invalid_argument for a label that is not below `classes`.
+  WeighedLabels(const at::Tensor& labels, int64_t classes, const std::vector<double>& class_weights);
   double weight(int64_t row) const { return weight_of(values[row]); }
   double weight_of(int64_t label) const { return weights.empty() ? 1 : weights[static_cast<size_t>(label)]; }
 

@@ -5,8 +5,11 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
+#include <set>
+#include <stdexcept>
 
 #include "base/errors.h"
+#include "base/stop.h"
 #include "base/text.h"
 #include "tensor/blocks.h"
 #include "train/head_ops.h"
@@ -18,6 +21,7 @@ namespace engraft::train {
 namespace {
 
 constexpr int64_t kCacheBytes = 512 << 10;  // of weights and slots that a core keeps, beside a batch
+constexpr int64_t kMaskBytes = 32 << 20;    // of what several steps drop
 
 }  // namespace
 
@@ -77,6 +81,14 @@ int64_t PackedHeads::block() const {
   return std::clamp<int64_t>(kCacheBytes / bytes, 1, std::max<int64_t>(1, (heads() + threads - 1) / threads));
 }
 
+void PackedHeads::for_heads(const std::function<void(int64_t first, int64_t count)>& part) const {
+  // A block more, of nothing: with one alone LibTorch would spread each product over all threads, and sum it otherwise.
+  const int64_t each = block(), blocks = tensor::count_blocks(heads(), each);
+  tensor::for_blocks((blocks + 1) * each, each, [&](const tensor::Block& some) {
+    if (some.first < heads()) part(some.first, std::min(each, heads() - some.first));
+  });
+}
+
 std::vector<std::vector<at::Tensor>> PackedHeads::draw_masks(const Step& step, int64_t padded) const {
   if (shape_.dropouts.front().empty()) return {};
   std::vector<std::vector<at::Tensor>> masks;
@@ -107,13 +119,36 @@ std::vector<std::vector<at::Tensor>> PackedHeads::draw_masks(const Step& step, i
   return masks;
 }
 
+size_t PackedHeads::steps_at_once(const Step& step) const {
+  int64_t widths = 0;  // that dropouts take
+  for (size_t layer = 0; layer < layers_.size(); ++layer) {
+    widths += layers_[layer].out() * std::count(shape_.ops[layer].begin(), shape_.ops[layer].end(), HeadOp::kDropout);
+  }
+  const std::set<std::vector<double>> drawn(shape_.dropouts.begin(), shape_.dropouts.end());
+  const int64_t bytes = widths * step.batch.inputs.size(0) * static_cast<int64_t>(drawn.size() * sizeof(float));
+  return static_cast<size_t>(std::max<int64_t>(1, kMaskBytes / std::max<int64_t>(1, bytes)));
+}
+
 void PackedHeads::learn(const std::vector<Step>& steps, HeadSums& sums) {
   const c10::NoGradGuard no_grad;
   sums.losses.resize(static_cast<size_t>(heads()));
   sums.right.resize(static_cast<size_t>(heads()));
+  for (size_t begin = 0; begin < steps.size();) {
+    const size_t end = std::min(steps.size(), begin + steps_at_once(steps[begin]));
+    learn_some({steps.begin() + static_cast<std::ptrdiff_t>(begin), steps.begin() + static_cast<std::ptrdiff_t>(end)},
+               sums);
+    begin = end;
+  }
+}
+
+void PackedHeads::learn_some(const std::vector<Step>& steps, HeadSums& sums) {
   std::vector<Batch> batches;
   for (const Step& step : steps) {
-    batches.emplace_back(step.batch.inputs.size(0), WeighedLabels(step.batch.labels, loss_.class_weights),
+    if (step.batch.inputs.dim() != 2 || step.batch.inputs.size(1) != layers_.front().in())
+      throw std::invalid_argument(text::cat("heads: expected rows [B, ", layers_.front().in(), "], found ",
+                                            text::shape(step.batch.inputs.sizes().vec())));
+    batches.emplace_back(step.batch.inputs.size(0),
+                         WeighedLabels(step.batch.labels, layers_.back().out(), loss_.class_weights),
                          packed_step(step.rates, ++updates_));
   }
   tensor::for_blocks(static_cast<int64_t>(steps.size()), /*longest=*/1, [&](const tensor::Block& one) {
@@ -121,14 +156,14 @@ void PackedHeads::learn(const std::vector<Step>& steps, HeadSums& sums) {
     batches[place].rows = layers_.front().pack(steps[place].batch.inputs);
   });
   for (size_t s = 0; s < steps.size(); ++s) batches[s].masks = draw_masks(steps[s], batches[s].rows.view.rows);
-  tensor::for_blocks(heads(), block(),
-                     [&](const tensor::Block& some) { learn_block(batches, some.first, some.count, sums); });
+  for_heads([&](int64_t first, int64_t count) { learn_block(batches, first, count, sums); });
 }
 
 void PackedHeads::learn_block(const std::vector<Batch>& batches, int64_t first, int64_t count, HeadSums& sums) {
   const int64_t classes = layers_.back().out();
   std::vector<float> scratch;
   for (const Batch& batch : batches) {
+    throw_if_stopped("training");
     const int64_t padded = batch.rows.view.rows;
     scratch.resize(static_cast<size_t>(2 * padded));
     Pass pass;
@@ -138,7 +173,9 @@ void PackedHeads::learn_block(const std::vector<Batch>& batches, int64_t first, 
       const auto head = static_cast<size_t>(first + t);
       const SoftmaxOutcome outcome = softmax_gradient(gradient.data_ptr<float>() + t * classes * padded, classes,
                                                       padded, batch.labels, loss_.label_smoothing, scratch.data());
-      sums.losses[head] += outcome.loss;
+      // As LibTorch's float32 has it: one that it has not is the end of the head.
+      const auto rows = static_cast<double>(batch.count);
+      sums.losses[head] += static_cast<double>(static_cast<float>(outcome.loss / rows)) * rows;
       sums.right[head] += outcome.right;
     }
     backward(batch, first, count, gradient, pass);
@@ -170,19 +207,17 @@ at::Tensor PackedHeads::applied(const Batch& batch, size_t layer, int64_t first,
     dropout += static_cast<size_t>(std::count(shape_.ops[before].begin(), shape_.ops[before].end(), HeadOp::kDropout));
   for (const HeadOp op : shape_.ops[layer]) {
     if (pass != nullptr) pass->layers[layer].values.push_back(x);
-    if (op != HeadOp::kDropout) {
-      x = activated(x, op);
-      continue;
-    }
-    if (!batch.masks.empty()) {
-      const at::Tensor kept = at::empty_like(x);
+    const bool drops = op == HeadOp::kDropout;
+    if (!drops || !batch.masks.empty()) {
+      const at::Tensor from = x;
+      x = at::empty_like(from);
+      // Head by head: where a vector's lanes end, LibTorch rounds otherwise.
       for (int64_t t = 0; t < x.size(0); ++t) {
-        at::Tensor own = kept.select(0, t);
-        at::mul_out(own, x.select(0, t), batch.masks[static_cast<size_t>(first + t)][dropout]);
+        const at::Tensor own = from.select(0, t);
+        x.select(0, t).copy_(drops ? own * batch.masks[static_cast<size_t>(first + t)][dropout] : activated(own, op));
       }
-      x = kept;
     }
-    ++dropout;
+    dropout += drops ? 1 : 0;
   }
   if (pass != nullptr && !shape_.ops[layer].empty()) pass->layers[layer].values.push_back(x);
   return x;
@@ -196,13 +231,16 @@ at::Tensor PackedHeads::through_ops(const Batch& batch, size_t layer, int64_t fi
     dropout += static_cast<size_t>(std::count(shape_.ops[i].begin(), shape_.ops[i].end(), HeadOp::kDropout));
   for (size_t i = ops.size(); i > 0; --i) {
     const std::vector<at::Tensor>& values = pass.layers[layer].values;
-    if (ops[i - 1] != HeadOp::kDropout) {
-      gradient = activation_gradient(gradient, values[i - 1], values[i], ops[i - 1]);
-      continue;
+    const bool drops = ops[i - 1] == HeadOp::kDropout;
+    dropout -= drops ? 1 : 0;
+    for (int64_t t = 0; t < gradient.size(0); ++t) {
+      at::Tensor own = gradient.select(0, t);
+      if (drops) {
+        own.mul_(batch.masks[static_cast<size_t>(first + t)][dropout]);
+      } else {
+        own.copy_(activation_gradient(own, values[i - 1].select(0, t), values[i].select(0, t), ops[i - 1]));
+      }
     }
-    --dropout;
-    for (int64_t t = 0; t < gradient.size(0); ++t)
-      gradient.select(0, t).mul_(batch.masks[static_cast<size_t>(first + t)][dropout]);
   }
   return gradient;
 }
@@ -234,17 +272,17 @@ at::Tensor PackedHeads::infer(const at::Tensor& rows) const {
   at::Tensor out = at::empty({heads(), total, classes}, at::kFloat);
   std::vector<Batch> batches;
   for (int64_t part = 0; part < tensor::count_blocks(total, kRows); ++part) {
-    batches.emplace_back(std::min(kRows, total - part * kRows), WeighedLabels(at::empty({0}, at::kLong), {}),
+    batches.emplace_back(std::min(kRows, total - part * kRows), WeighedLabels(at::empty({0}, at::kLong), 0, {}),
                          PackedStep{});
   }
   tensor::for_blocks(total, kRows, [&](const tensor::Block& part) {
     batches[static_cast<size_t>(part.index)].rows = layers_.front().pack(rows.narrow(0, part.first, part.count));
   });
-  tensor::for_blocks(heads(), block(), [&](const tensor::Block& some) {
+  for_heads([&](int64_t first, int64_t heads_here) {
     int64_t begin = 0;
     for (const Batch& batch : batches) {
-      const at::Tensor logits = forward(batch, some.first, some.count, /*pass=*/nullptr);  // [count, K, padded]
-      out.narrow(0, some.first, some.count)
+      const at::Tensor logits = forward(batch, first, heads_here, /*pass=*/nullptr);  // [heads, K, padded]
+      out.narrow(0, first, heads_here)
           .narrow(1, begin, batch.count)
           .copy_(logits.narrow(2, 0, batch.count).transpose(1, 2));
       begin += batch.count;

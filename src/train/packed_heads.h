@@ -35,7 +35,8 @@ struct HeadStackShape {
 
 /// T heads of one shape that learn by the same batches: a CPU's way. A core takes a few of them at a time through many
 /// batches, so that weights and slots stay in its cache, and the gradient of a weight never leaves its registers. What
-/// one learns is the same to the bit whichever others stand beside it.
+/// one learns is the same to the bit whichever others stand beside it, on any number of threads. A head has one core at
+/// a time: a few large ones are slow.
 class PackedHeads {
  public:
   /// Whether there is such a way for this loss and rule here: for softmax, by sgd, adamw and the two rmsprop, on a CPU
@@ -60,7 +61,8 @@ class PackedHeads {
     std::function<void()> reseed;
   };
   /// One update after another, as make_optimizer() has them, to rounding; what the batches gave is added to `sums`, or
-  /// begins them where they are empty.
+  /// begins them where they are empty. Throws std::invalid_argument for rows of another width than the heads take and
+  /// for labels that are none of their classes, and Stopped, with the heads at different steps.
   void learn(const std::vector<Step>& steps, HeadSums& sums);
   /// Logits [T, B, K] of rows [B, D], without dropout.
   at::Tensor infer(const at::Tensor& rows) const;
@@ -72,6 +74,9 @@ class PackedHeads {
  private:
   struct Batch;
   struct Pass;
+  void learn_some(const std::vector<Step>& steps, HeadSums& sums);
+  /// How many steps are taken at once at most, since what they drop is drawn before.
+  size_t steps_at_once(const Step& step) const;
   std::vector<std::vector<at::Tensor>> draw_masks(const Step& step, int64_t padded) const;
   at::Tensor forward(const Batch& batch, int64_t first, int64_t count, Pass* pass) const;
   at::Tensor applied(const Batch& batch, size_t layer, int64_t first, at::Tensor x, Pass* pass) const;
@@ -80,6 +85,7 @@ class PackedHeads {
   void backward(const Batch& batch, int64_t first, int64_t count, at::Tensor gradient, const Pass& pass);
   /// Heads that a core takes at a time.
   int64_t block() const;
+  void for_heads(const std::function<void(int64_t first, int64_t count)>& part) const;
 
   HeadStackShape shape_;
   LossOptions loss_;

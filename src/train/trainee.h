@@ -58,7 +58,7 @@ class BatchSource {
   /// the batch alone, since a resumed epoch starts at the first batch that is left, and lbfgs makes several passes in
   /// one epoch.
   virtual void start(const std::vector<int64_t>& order, int64_t epoch, int64_t batch_size) = 0;
-  /// False at the end of the pass.
+  /// False at the end of the pass. A batch's tensors are its own: they stay as they are when the next one comes.
   virtual bool next(TrainBatch& batch) = 0;
 };
 

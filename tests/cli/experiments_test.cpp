@@ -108,6 +108,33 @@ TEST_CASE("a sweep is planned, run, looked at, extended, and its failures run ag
   CHECK_THAT(compared.out, Contains("not told apart"));
 }
 
+TEST_CASE("a sweep notices that its data are not what was planned", "[cli]") {
+  const std::string folder = example().path();
+  std::filesystem::copy(folder + "/ex/pictures", folder + "/moving", std::filesystem::copy_options::recursive);
+  io::write_file(folder + "/moving.toml",
+                 "[base]\nbackbone = 'ex/tiny.pt'\ndata = 'moving'\nepochs = 2\nprecision = 'f32'\n"
+                 "[grid]\nlearning_rate = [1e-2, 1e-3]\n");
+  must(engraft_in(folder, "sweep moving.toml --out mv --quiet"));
+  std::filesystem::remove_all(folder + "/mv/trials");
+  std::string changed;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder + "/moving/train")) {
+    if (changed.empty() && entry.is_regular_file()) changed = entry.path();
+  }
+  std::filesystem::remove(changed);
+  const Outcome other = engraft_in(folder, "sweep --out mv --quiet");
+  CHECK(other.code == 3);
+  CHECK_THAT(other.err, Contains("moving: is not what it was when the sweep was planned"));
+  CHECK(engraft_in(folder, "sweep --out mv --results").out.find("done") == std::string::npos);
+  const Outcome anew = engraft_in(folder, "sweep moving.toml --out mv");
+  must(anew);
+  CHECK_THAT(anew.err, Contains("2 trials with what it was are left out"));
+  CHECK_THAT(anew.out, Contains("2 trials: 2 done"));
+  // What is another's folder stays so.
+  const Outcome refused = engraft_in(folder, "sweep moving.toml --out moving --quiet");
+  CHECK(refused.code == 2);
+  CHECK(engraft_in(folder, "sweep --worker --group nope --out mv --quiet").code == 3);
+}
+
 TEST_CASE("heads whose features fit nowhere are trained one after another", "[cli]") {
   const std::string folder = example().path();
   io::write_file(folder + "/nowhere.toml",

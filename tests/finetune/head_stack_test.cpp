@@ -217,6 +217,7 @@ TEST_CASE("halving and patience end heads early and leave the others as they wer
   for (const auto& outcome : halved) {
     ++lengths[outcome.epochs.size()];
     CHECK(outcome.is_cut_short == (outcome.epochs.size() < 16));
+    CHECK(outcome.is_halved == outcome.is_cut_short);
     CHECK(outcome.parameters.size() == 2);
   }
   CHECK(lengths[2] == 4);

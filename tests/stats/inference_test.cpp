@@ -106,6 +106,13 @@ TEST_CASE("a bootstrap's p goes on below what its resamples can show, but not be
   const stats::Difference five =
       stats::PairedBootstrap({{{9, 8, 9, 9, 8}}, {{0, 0, 0, 0, 0}}}, {100, 0.95, 1}).difference(0, 1);
   CHECK(five.p == 1.0 / 16);
+  // Rows that all repetitions have right do not differ, however many repetitions there are.
+  std::vector<double> right(300, 1.0), wrong = right;
+  for (size_t i = 0; i < 4; ++i) wrong[i] = 0;
+  for (const size_t repetitions : {3, 6, 7, 10}) {
+    const stats::Repetitions three(3, right), many(repetitions, wrong);
+    CHECK(stats::PairedBootstrap({three, many}, {1000, 0.95, 1}).difference(0, 1).p >= 1.0 / 8);
+  }
 }
 
 TEST_CASE("a share with an error of its own has Wilson's interval of as many rows as give that error", "[unit]") {

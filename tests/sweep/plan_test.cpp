@@ -1,5 +1,6 @@
 #include "sweep/plan.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <set>
@@ -35,7 +36,7 @@ TEST_CASE("ids say what decides a result, and not where it lies or runs", "[unit
   put_data(here.path());
   put_data(there.path());
   const std::string grid = "[grid]\nlearning_rate = [0.1, 0.01]\n";
-  const sweep::Plan a = plan(base_of(here.path()) + "threads = 2\n" + grid);
+  const sweep::Plan a = plan(base_of(here.path()) + grid);
   const sweep::Plan b = plan(base_of(there.path()) + "device = 'cpu'\n" + grid);
   REQUIRE(a.trials.size() == 2);
   CHECK(a.trials[0].id == b.trials[0].id);
@@ -49,6 +50,41 @@ TEST_CASE("ids say what decides a result, and not where it lies or runs", "[unit
   test::put_file(there / "b.pt", "weights");
   test::put_file(there / "data/train/a/1.jpg", "another one");
   CHECK(plan(base_of(there.path()) + grid).trials[0].id != a.trials[0].id);
+}
+
+TEST_CASE("what is planned of data or a backbone that changed is left out, what differs has a column", "[unit]") {
+  const test::TempFolder folder, other;
+  put_data(folder.path());
+  put_data(other.path());
+  const std::string grid = "[grid]\nlearning_rate = [0.1, 0.01]\n";
+  const sweep::Plan before = plan(base_of(folder.path()) + grid);
+  const sweep::Plan more = plan(base_of(other.path()) + "epochs = 3\n" + grid, before);
+  CHECK(more.trials.size() == 4);
+  CHECK(more.groups.size() == 2);
+  for (const char* name : {"learning_rate", "data", "epochs"})
+    CHECK(std::count(more.varied.begin(), more.varied.end(), name) == 1);
+  CHECK(sweep::planned_inputs(more, more.trials[0]).data_digest ==
+        sweep::planned_inputs(more, more.trials[2]).data_digest);
+
+  test::put_file(folder / "data/train/a/1.jpg", "as long as that");
+  const sweep::Plan after = plan(base_of(folder.path()) + grid, more);
+  REQUIRE(after.trials.size() == 4);  // the other folder's two, and two new ones
+  CHECK(after.trials[0].id == more.trials[2].id);
+  for (const sweep::Trial& trial : after.trials) CHECK(trial.id != before.trials[0].id);
+  std::set<size_t> places;
+  for (const sweep::Group& group : after.groups) places.insert(group.trials.begin(), group.trials.end());
+  CHECK(places.size() == 4);
+  CHECK(sweep::planned_inputs(after, after.trials[2]).data_digest !=
+        sweep::planned_inputs(before, before.trials[0]).data_digest);
+  // The same bytes written again are the same data.
+  test::put_file(folder / "data/train/a/1.jpg", "as long as that");
+  CHECK(plan(base_of(folder.path()) + grid, after).trials[0].id == after.trials[0].id);
+}
+
+TEST_CASE("halving takes the epochs that it takes", "[unit]") {
+  CHECK(sweep::epochs_when_halving(8, 16) == 8 * 2 + 4 * 2 + 2 * 4 + 1 * 8);
+  CHECK(sweep::epochs_when_halving(1, 16) == 16);
+  CHECK(sweep::epochs_when_halving(3, 1) == 3);
 }
 
 TEST_CASE("a default that is written out is the same trial", "[unit]") {

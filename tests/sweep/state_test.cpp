@@ -22,10 +22,11 @@ sweep::Plan plan_of(size_t trials) {
   return plan;
 }
 
-void put_result(const std::string& folder, double top1, double loss) {
-  test::put_file(
-      folder + "/result.json",
-      io::json_line({{"rows", 40}, {"top1", top1}, {"loss", loss}, {"stages", {{{"best", {{"epoch", 3}}}}}}}));
+void put_result(const std::string& folder, double top1, double loss, bool is_halved = false) {
+  const io::Json stage = {{"best", {{"epoch", 3}}}, {"last", {{"epoch", 4}}}};
+  io::Json result = {{"rows", 40}, {"top1", top1}, {"loss", loss}, {"stages", io::Json::array({stage})}};
+  if (is_halved) result["halved"] = true;
+  test::put_file(folder + "/result.json", io::json_line(result));
 }
 
 }  // namespace
@@ -59,20 +60,25 @@ TEST_CASE("what another left of a trial is gone on with under another name; a ha
 
 TEST_CASE("results stand by figure, then loss, then number; what failed or waits behind", "[unit]") {
   const test::TempFolder folder;
-  const sweep::Plan plan = plan_of(6);
+  const sweep::Plan plan = plan_of(8);
+  put_result(sweep::trial_folder(folder.path(), "t6"), 0.9, 0.1, /*is_halved=*/true);
+  test::put_file(sweep::trial_folder(folder.path(), "t7") + "/result.json", "{");
   put_result(sweep::trial_folder(folder.path(), "t0"), 0.5, 0.31234567);
   put_result(sweep::trial_folder(folder.path(), "t2"), 0.75, 0.5);
   put_result(sweep::trial_folder(folder.path(), "t3"), 0.75, 0.25);
   put_result(sweep::trial_folder(folder.path(), "t5"), 0.5, 0.312345672);
   test::put_file(sweep::trial_folder(folder.path(), "t1") + "/error.json", R"({"error": "no, it failed"})");
-  CHECK(sweep::results_csv(sweep::results_of(folder.path(), plan), plan.varied) ==
-        "trial,number,state,seed,rows,right,top1,loss,epoch,error\n"
-        "t3,4,done,3,40,30,0.75,0.250000,3,\n"
-        "t2,3,done,2,40,30,0.75,0.500000,3,\n"
-        "t0,1,done,0,40,20,0.5,0.312346,3,\n"
-        "t5,6,done,5,40,20,0.5,0.312346,3,\n"
-        "t1,2,failed,1,,,,,,\"no, it failed\"\n"
-        "t4,5,waiting,4,,,,,,\n");
+  const std::string table = sweep::results_csv(sweep::results_of(folder.path(), plan), plan.varied);
+  CHECK_THAT(table, Catch::Matchers::StartsWith("trial,number,state,seed,rows,right,top1,loss,epoch,epochs,error\n"
+                                                "t3,4,done,3,40,30,0.75,0.250000,3,4,\n"
+                                                "t2,3,done,2,40,30,0.75,0.500000,3,4,\n"
+                                                "t0,1,done,0,40,20,0.5,0.312346,3,4,\n"
+                                                "t5,6,done,5,40,20,0.5,0.312346,3,4,\n"
+                                                "t6,7,halved,6,40,36,0.9,0.100000,3,4,\n"
+                                                "t1,2,failed,1,,,,,,,\"no, it failed\"\n"
+                                                "t4,5,waiting,4,,,,,,,\n"
+                                                "t7,8,damaged,"));
+  CHECK_THAT(table, Catch::Matchers::Contains("/trials/t7 and the same command does it again"));
 }
 
 TEST_CASE("a sweep's status counts what is done, failed, claimed and left", "[unit]") {

@@ -1,15 +1,18 @@
 #include "train/packed_heads.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 
 #include <catch2/catch.hpp>
 #include <cmath>
 
 #include "base/errors.h"
+#include "tensor/device.h"
 #include "train/head_kernels.h"
 
 using namespace engraft;
+using Catch::Matchers::Contains;
 
 namespace {
 
@@ -179,27 +182,43 @@ TEST_CASE("packed heads come to what gradients and optimisers make of each", "[u
   if (train::head_kernels().empty()) CHECK_FALSE(train::PackedHeads::can_learn({}, rule("adamw")));
 }
 
-TEST_CASE("a packed head learns the same to the bit whichever stand beside it", "[unit]") {
+TEST_CASE("a packed head learns the same to the bit whichever stand beside it, on any number of threads", "[unit]") {
   if (train::head_kernels().empty()) return;
-  const Problem given = problem({9, {70, 20, 4}, {{Op::kRelu, Op::kDropout}, {}}}, rule("adamw"));
-  train::PackedHeads all(given.shape, given.parameters, {}, given.rules);
-  train::HeadSums sums;
-  all.learn({given.steps[0], given.steps[1]}, sums);
-  all.keep({3, 1});
-  train::HeadStackShape shape = given.shape;
-  shape.dropouts = {shape.dropouts[1]};
-  train::PackedHeads one(shape, {given.parameters[1]}, {}, {given.rules[1]});
-  train::HeadSums own;
-  std::vector<train::PackedHeads::Step> steps = given.steps;
-  for (train::PackedHeads::Step& step : steps) step.rates = {step.rates[1]};
-  one.learn(steps, own);
-  std::vector<train::PackedHeads::Step> rest = {given.steps[2], given.steps[3]};
-  for (train::PackedHeads::Step& step : rest) step.rates = {step.rates[3], step.rates[1]};
-  train::HeadSums later;
-  all.learn(rest, later);
-  REQUIRE(all.heads() == 2);
-  for (size_t i = 0; i < 4; ++i) CHECK(at::equal(all.parameters(1)[i], one.parameters(0)[i]));
-  CHECK(sums.losses[1] + later.losses[1] == Approx(own.losses[0]).epsilon(1e-12));
+  const int threads = at::get_num_threads();
+  const std::vector<Shape> shapes = {{9, {70, 4}},
+                                     {20, {70, 20, 4}, {{Op::kSilu, Op::kDropout}, {}}},
+                                     {1, {256, 64, 10}, {{Op::kGelu}, {Op::kTanh}}},
+                                     {20, {512, 256, 12}, {{Op::kRelu}, {}}}};
+  for (const Shape& shape : shapes) {
+    INFO(shape.widths.front() << " columns, " << shape.ops.size() << " layers");
+    const Problem given = problem(shape, rule("adamw"));
+    tensor::set_compute_threads(1);
+    train::PackedHeads all(given.shape, given.parameters, {}, given.rules);
+    train::HeadSums sums;
+    all.learn({given.steps[0], given.steps[1]}, sums);
+    all.keep({3, 1});
+    std::vector<train::PackedHeads::Step> rest = {given.steps[2], given.steps[3]};
+    for (train::PackedHeads::Step& step : rest) step.rates = {step.rates[3], step.rates[1]};
+    train::HeadSums later;
+    all.learn(rest, later);
+    REQUIRE(all.heads() == 2);
+    train::HeadStackShape alone = given.shape;
+    alone.dropouts = {alone.dropouts[1]};
+    std::vector<train::PackedHeads::Step> steps = given.steps;
+    for (train::PackedHeads::Step& step : steps) step.rates = {step.rates[1]};
+    for (const int64_t count : {1, 3, 8}) {
+      tensor::set_compute_threads(count);
+      train::PackedHeads one(alone, {given.parameters[1]}, {}, {given.rules[1]});
+      train::HeadSums own;
+      one.learn(steps, own);
+      const std::vector<at::Tensor> learned = one.parameters(0), beside = all.parameters(1);
+      for (size_t i = 0; i < learned.size(); ++i) CHECK(at::equal(learned[i], beside[i]));
+      CHECK(sums.losses[1] + later.losses[1] == Approx(own.losses[0]).epsilon(1e-12));
+      const at::Tensor& rows = given.steps[0].batch.inputs;
+      CHECK(at::equal(one.infer(rows)[0], all.infer(rows)[1]));
+    }
+  }
+  tensor::set_compute_threads(threads);
 }
 
 TEST_CASE("packed heads refuse what they cannot do", "[unit]") {
@@ -208,10 +227,18 @@ TEST_CASE("packed heads refuse what they cannot do", "[unit]") {
   CHECK_FALSE(train::PackedHeads::can_learn(loss, rule("adamw")));
   CHECK_FALSE(train::PackedHeads::can_learn({}, rule("lbfgs")));
   if (train::head_kernels().empty()) return;
+  const Problem plain = problem({4, {3, 2}}, rule("sgd"));
+  train::PackedHeads heads(plain.shape, plain.parameters, {}, plain.rules);
+  train::HeadSums sums;
+  train::PackedHeads::Step wide = plain.steps[0], unknown = wide;
+  wide.batch.inputs = at::zeros({4, 5});
+  CHECK_THROWS_WITH(heads.learn({wide}, sums), Contains("[B, 3]") && Contains("5"));
+  unknown.batch.labels = at::full({4}, 2, at::kLong);
+  CHECK_THROWS_WITH(heads.learn({unknown}, sums), Contains("below 2, found 2"));
   const Problem given = problem({4, {3, 2}}, rule("sgd", 0.0, true));
   CHECK_THROWS_AS(train::PackedHeads(given.shape, given.parameters, {}, given.rules), UsageError);
   loss = {};
   loss.class_weights = {1, 2, 3};
   CHECK_THROWS_WITH(train::PackedHeads(given.shape, given.parameters, loss, {5, rule("sgd")}),
-                    Catch::Matchers::Contains("expected 2") && Catch::Matchers::Contains("found 3"));
+                    Contains("expected 2") && Contains("found 3"));
 }
