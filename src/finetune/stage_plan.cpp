@@ -191,13 +191,7 @@ std::vector<StagePlan> plan_stages(const TrainOptions& options, const torch::jit
   stages.push_back(plan_one({is_new ? "all" : "none", options.epochs, options.optimizer}, options, 1, body));
   for (const std::string& text : options.stage) {
     const int64_t number = static_cast<int64_t>(stages.size()) + 1;
-    const std::string where = name_of(number);
-    StageOptions given{"", options.epochs, options.optimizer};
-    given.optimizer.learning_rate /= 10;
-    options::Schema schema;
-    describe(schema, given);
-    schema.apply_assignments(text, where);
-    schema.check_required(where);
+    const StageOptions given = read_stage(text, options, name_of(number));
     all_given.push_back(given.optimizer);
     stages.push_back(plan_one(given, options, number, body));
   }

@@ -11,6 +11,7 @@
 #include "finetune/teacher_options.h"
 #include "finetune/view_options.h"
 #include "image/preprocessing_flags.h"
+#include "options/schema.h"
 #include "store/cache_options.h"
 
 namespace engraft::finetune {
@@ -102,6 +103,18 @@ void describe(Visitor& v, TrainOptions& o) {
   describe(v, o.preprocessing);
   describe(v, o.cache);
   describe(v, o.compute);
+}
+
+/// One of TrainOptions::stage as it is written; what it does not give is the head stage's, its rate a tenth. Throws
+/// UsageError, beginning with `where`, for an option that a stage has not, or a value out of its range.
+inline StageOptions read_stage(const std::string& text, const TrainOptions& head, const std::string& where) {
+  StageOptions given{"", head.epochs, head.optimizer};
+  given.optimizer.learning_rate /= 10;
+  options::Schema schema;
+  describe(schema, given);
+  schema.apply_assignments(text, where);
+  schema.check_required(where);
+  return given;
 }
 
 }  // namespace engraft::finetune

@@ -18,49 +18,6 @@ namespace {
 
 constexpr double kMostBytes = 1e9;
 
-struct KindName {
-  HeadLayer::Kind kind;
-  const char* name;      // in a spec
-  const char* function;  // in TorchScript
-};
-constexpr KindName kActivations[] = {
-    {HeadLayer::Kind::kRelu, "relu", "torch.relu"},
-    {HeadLayer::Kind::kGelu, "gelu", "torch.gelu"},
-    {HeadLayer::Kind::kSilu, "silu", "torch.silu"},
-    {HeadLayer::Kind::kTanh, "tanh", "torch.tanh"},
-};
-
-HeadLayer parse_part(const std::string& part, const std::string& spec) {
-  const auto refuse = [&](const std::string& why) {
-    return UsageError("--head '" + spec + "': '" + part + "' " + why +
-                      "; a head is a list of fc=WIDTH, relu, gelu, silu, tanh, dropout=P");
-  };
-  const size_t equals = part.find('=');
-  const std::string word = text::lower(text::trim(part.substr(0, equals)));
-  const std::string value = equals == std::string::npos ? "" : text::trim(part.substr(equals + 1));
-  HeadLayer layer;
-  if (word == "fc") {
-    const auto width = text::to_int(value);
-    if (!width || *width < 1) throw refuse("needs a whole width of at least 1");
-    layer.width = *width;
-    return layer;
-  }
-  if (word == "dropout") {
-    const auto probability = text::to_double(value);
-    if (!probability || !(*probability >= 0 && *probability < 1)) throw refuse("needs a probability from 0 to below 1");
-    layer.kind = HeadLayer::Kind::kDropout;
-    layer.probability = *probability;
-    return layer;
-  }
-  for (const KindName& known : kActivations) {
-    if (word != known.name) continue;
-    if (equals != std::string::npos) throw refuse("takes no value");
-    layer.kind = known.kind;
-    return layer;
-  }
-  throw refuse("is not known");
-}
-
 at::Tensor uniform_tensor(std::vector<int64_t> sizes, double bound, RandomStream& stream) {
   at::Tensor out = at::empty(sizes, at::kFloat);
   float* values = out.mutable_data_ptr<float>();
@@ -77,13 +34,6 @@ at::Tensor uniform_tensor(std::vector<int64_t> sizes, double bound, RandomStream
 }
 
 }  // namespace
-
-std::vector<HeadLayer> parse_head(const std::string& spec) {
-  std::vector<HeadLayer> layers;
-  if (text::trim(spec).empty() || text::trim(spec) == "linear") return layers;
-  for (const std::string& part : text::split(spec, ',')) layers.push_back(parse_part(text::trim(part), spec));
-  return layers;
-}
 
 Head::Head(const HeadOptions& options) : options_(options), layers_(parse_head(options.spec)) {
   HeadLayer last;
@@ -188,7 +138,7 @@ torch::jit::Module Head::to_script(std::shared_ptr<torch::jit::CompilationUnit> 
       source += "  x = torch.dropout(x, " + text::shortest(layer.probability) + (layer.probability == 0 ? ".0" : "") +
                 ", self.training)\n";
     } else {
-      for (const KindName& known : kActivations) {
+      for (const ActivationName& known : kActivations) {
         if (known.kind == layer.kind) source += std::string("  x = ") + known.function + "(x)\n";
       }
     }
@@ -203,7 +153,7 @@ std::string describe(const Head& head) {
   for (const HeadLayer& layer : parse_head(head.options().spec)) {
     if (layer.kind == HeadLayer::Kind::kLinear) steps.push_back(std::to_string(layer.width));
     if (layer.kind == HeadLayer::Kind::kDropout) steps.push_back("dropout " + text::shortest(layer.probability));
-    for (const KindName& known : kActivations) {
+    for (const ActivationName& known : kActivations) {
       if (known.kind == layer.kind) steps.emplace_back(known.name);
     }
   }

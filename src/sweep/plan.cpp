@@ -15,6 +15,7 @@
 #include "io/digest.h"
 #include "io/file_facts.h"
 #include "io/json.h"
+#include "model/head_spec.h"
 #include "options/schema.h"
 
 namespace engraft::sweep {
@@ -90,6 +91,17 @@ std::string absolute(const std::string& path) {
   return fs::absolute(path).lexically_normal();
 }
 
+/// Throws UsageError, beginning with `where`, for what a training would refuse before it looks at the network.
+void check_texts(const finetune::TrainOptions& options, const std::string& where) {
+  try {
+    model::parse_head(options.head);
+  } catch (const UsageError& error) {
+    throw UsageError(where + ": " + error.what());
+  }
+  for (const std::string& stage : options.stage)
+    finetune::read_stage(stage, options, where + ": stage '" + stage + "'");
+}
+
 io::Json resolve(const io::Json& base, const io::Json& varied, const std::string& where) {
   finetune::TrainOptions options;
   options::Schema schema;
@@ -103,6 +115,7 @@ io::Json resolve(const io::Json& base, const io::Json& varied, const std::string
   }
   schema.apply(as_lists(given), where);
   schema.check_required(where);
+  check_texts(options, where);
   io::Json resolved = schema.record();
   for (const char* name : {"backbone", "data", "teacher"}) resolved[name] = absolute(resolved.at(name));
   return resolved;

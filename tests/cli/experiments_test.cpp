@@ -82,7 +82,7 @@ TEST_CASE("a sweep is planned, run, looked at, extended, and its failures run ag
 
   // A trial that cannot be, and one with a stage, beside what is there.
   io::write_file(folder + "/s2.toml", base() +
-                                          "[[trial]]\nhead = 'fc=8,relu'\n[[trial]]\nhead = 'fc=broken'\n"
+                                          "[[trial]]\nhead = 'fc=8,relu'\n[[trial]]\ntap = 'nowhere'\n"
                                           "[[trial]]\nstage = 'unfreeze=last:1,epochs=1'\n");
   const Outcome more = engraft_in(folder, "sweep s2.toml --out sw --quiet --workers 2");
   CHECK(more.code == 5);
@@ -90,11 +90,18 @@ TEST_CASE("a sweep is planned, run, looked at, extended, and its failures run ag
   const Outcome failed = engraft_in(folder, "sweep --out sw --results --json");
   const io::Json last = lines_of(failed.out).back();
   CHECK(last["state"] == "failed");
-  CHECK_THAT(last["error"].get<std::string>(), Contains("broken"));
+  CHECK_THAT(last["error"].get<std::string>(), Contains("no block 'nowhere'"));
   CHECK(engraft_in(folder, "sweep --out sw --retry-failed --quiet").code == 5);
   CHECK(engraft_in(folder, "sweep --out sw --halving").code == 2);
   CHECK(engraft_in(folder, "sweep --out nowhere --status").code == 3);
   CHECK(engraft_in(folder, "sweep --out sw --status --results").code == 2);
+
+  for (const char* wrong : {"head = 'fc=broken'", "stage = 'unfreze=last:1'", "threads = 2"}) {
+    io::write_file(folder + "/wrong.toml", base() + "[[trial]]\n" + wrong + "\n");
+    const Outcome refused = engraft_in(folder, "sweep wrong.toml --out wrong --dry-run --quiet");
+    CHECK(refused.code == 2);
+    CHECK_THAT(refused.err, Contains("wrong.toml: trial 1"));
+  }
 
   // What a stack learns is what train learns.
   const io::Json best = lines_of(failed.out).front();
