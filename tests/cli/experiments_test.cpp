@@ -162,19 +162,19 @@ TEST_CASE("workers that are killed again and again leave the same results", "[cl
                  "[base]\nbackbone = 'ex/tiny.pt'\ndata = 'ex/pictures'\nepochs = 150\nprecision = 'f32'\n"
                  "[grid]\nhead = [" +
                      widths + "]\nlearning_rate = [1e-2, 1e-3]\n");
-  must(engraft_in(folder, "sweep k.toml --out whole --quiet --threads 1"));
+  must(engraft_in(folder, "sweep k.toml --out kills-whole --quiet --threads 1"));
   int hits = 0;
   for (const char* wait : {"0.5", "0.6", "0.7", "0.8", "0.9"}) {
     const std::string program = ENGRAFT_PROGRAM;
     // In a session of its own, so that all of it dies at once.
     const std::string command = "cd '" + folder + "' && setsid sh -c \"echo \\$\\$ > pid; exec '" + program +
-                                "' sweep k.toml --out killed --quiet --threads 1 >/dev/null 2>&1\" & sleep " + wait +
+                                "' sweep k.toml --out kills-killed --quiet --threads 1 >/dev/null 2>&1\" & sleep " + wait +
                                 "; kill -9 -$(cat '" + folder + "/pid') 2>/dev/null";
     hits += std::system(command.c_str()) == 0 ? 1 : 0;
   }
   CHECK(hits > 0);  // a quick machine may be done before the last ones
-  must(engraft_in(folder, "sweep k.toml --out killed --quiet --threads 1"));
-  CHECK(io::read_file(folder + "/killed/results.csv") == io::read_file(folder + "/whole/results.csv"));
+  must(engraft_in(folder, "sweep k.toml --out kills-killed --quiet --threads 1"));
+  CHECK(io::read_file(folder + "/kills-killed/results.csv") == io::read_file(folder + "/kills-whole/results.csv"));
 }
 
 TEST_CASE("four workers at a thousand trials run each of them once", "[cli]") {

@@ -32,7 +32,7 @@ epochs = {epochs}
 head = ["fc=2,tanh", "fc=3,tanh", "fc=4,tanh", "fc=5,tanh", "fc=6,tanh", "fc=7,tanh"]
 learning_rate = [1e-3, 1e-2]
 """
-EPOCHS = 1500  # some seconds a group
+EPOCHS = 40000  # some seconds a group
 PATIENCE_S = 240
 
 
@@ -202,14 +202,7 @@ class Sweep(unittest.TestCase):
         until("a task on each node", lambda: set(self.running().values()) == set(NODES))
         time.sleep(2)
         self.cluster.kill_node("n1")
-        stopped = until("a task on the other node", lambda: [t for t, at in self.running().items() if at == "n2"])[0]
-        try:  # it repeats itself for a minute where the task was queued again meanwhile
-            subprocess.run(["scancel", "--batch", "--signal=USR1", f"{job}_{stopped}"], env=self.cluster.environment,
-                           capture_output=True, timeout=5)
-        except subprocess.TimeoutExpired:
-            pass
-        until("a requeue of the task that was told to stop",
-              lambda: f"Requeuing JobId={job}_{stopped}" in (self.root / "cluster/slurmctld.log").read_text())
+        stopped = until("a requeue of a task that was told to stop", lambda: self.stop_one(job))
         self.cluster.start_node("n1")
         until("the queue's end", lambda: self.cluster.ask("squeue", "-h", "-o", "%i").strip() == ""
               and not self.running() and self.done() == 12)
@@ -221,6 +214,22 @@ class Sweep(unittest.TestCase):
         self.engraft("sweep", "s.toml", "--out", "alone", "--threads", "1", "--quiet")
         self.assertEqual(self.engraft("sweep", "--out", "sw", "--results"),
                          self.engraft("sweep", "--out", "alone", "--results"))
+
+    def stop_one(self, job):
+        """A task on the second node that was told to stop and queued again; None if it was done before it heard."""
+        tasks = [task for task, at in self.running().items() if at == "n2"]
+        if not tasks:
+            return None
+        try:  # it repeats itself for a minute where the task was queued again meanwhile
+            subprocess.run(["scancel", "--batch", "--signal=USR1", f"{job}_{tasks[0]}"], env=self.cluster.environment,
+                           capture_output=True, timeout=5)
+        except subprocess.TimeoutExpired:
+            pass
+        for _ in range(20):
+            if f"Requeuing JobId={job}_{tasks[0]}" in (self.root / "cluster/slurmctld.log").read_text():
+                return tasks[0]
+            time.sleep(0.5)
+        return None
 
     def done(self):
         return json.loads(self.engraft("sweep", "--out", "sw", "--status", "--json"))["done"]
