@@ -2,21 +2,19 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <set>
 
 #include "base/errors.h"
-#include "base/target.h"
 #include "base/text.h"
-#include "data/digest.h"
-#include "data/listing.h"
 #include "finetune/train_options.h"
 #include "io/digest.h"
 #include "io/file_facts.h"
 #include "io/json.h"
 #include "model/head_spec.h"
 #include "options/schema.h"
+#include "sweep/input_digests.h"
 
 namespace engraft::sweep {
 
@@ -121,20 +119,6 @@ io::Json resolve(const io::Json& base, const io::Json& varied, const std::string
   return resolved;
 }
 
-Target target_of(const io::Json& options) {
-  return target_from_text(options.at("loss").get<std::string>()).value_or(Target::kSoftmax);
-}
-
-/// Under which Plan::digests has a data set.
-std::string name_of_data(const io::Json& options) {
-  return text::cat(options.at("data").get<std::string>(), " ", text::shortest(options.at("val_fraction").get<double>()),
-                   " ", to_text(target_of(options)));
-}
-
-std::string digest_in(const io::Json& digests, const std::string& name) {
-  return digests.contains(name) ? digests.at(name).value("digest", "") : "";
-}
-
 /// Leaves out groups of which something changed between two plans' digests.
 void drop_superseded(Plan& plan, const io::Json& before, Reporter& reporter) {
   std::set<std::string> changed;
@@ -186,53 +170,6 @@ std::vector<std::string> differing_names(const std::vector<Trial>& trials) {
   }
   return names;
 }
-
-/// Digests of files and data sets, each taken once.
-class Digests {
- public:
-  Digests(io::Json known, Reporter& reporter) : known_(std::move(known)), reporter_(reporter) {}
-
-  std::string of_network(const std::string& path) {
-    if (path.empty() || text::starts_with(path, "new:")) return path;
-    const io::FileFacts facts = io::look_at_file(path);
-    const io::Json now = {{"bytes", facts.bytes}, {"modified_ns", facts.modified_ns}};
-    const std::string of_file = known_or(path, now, [&] { return io::sha256_of_file(path); });
-    const std::string beside = fs::path(path).replace_extension(".toml");  // what says how its pictures are prepared
-    return fs::exists(beside) ? of_file + " " + io::sha256_of_file(beside) : of_file;
-  }
-
-  std::string of_data(const io::Json& options) {
-    const std::string path = options.at("data"), name = name_of_data(options);
-    const double fraction = options.at("val_fraction");
-    const Target target = target_of(options);
-    if (const auto found = taken_.find(name); found != taken_.end()) return found->second;
-    const data::Listing listing = data::list_data(path, {fraction, true, {}, target});
-    reporter_.note(
-        text::cat("data: ", path, ", ", text::count_of(static_cast<int64_t>(listing.samples.size()), "picture")));
-    pictures_[name] = static_cast<int64_t>(listing.samples.size());
-    const io::Json now = {{"facts", data::data_digest(listing, data::DigestOf::kFacts)}};
-    return known_or(name, now, [&] { return data::data_digest(listing); });
-  }
-
-  /// After of_data().
-  int64_t pictures_of(const io::Json& options) const { return pictures_.at(name_of_data(options)); }
-
-  const io::Json& all() const { return known_; }
-
- private:
-  template <class Take>
-  std::string known_or(const std::string& name, const io::Json& now, const Take& take) {
-    if (const auto found = taken_.find(name); found != taken_.end()) return found->second;
-    if (!known_.contains(name) || known_.at(name).value("by", io::Json()) != now)
-      known_[name] = {{"by", now}, {"digest", take()}};
-    return taken_[name] = known_.at(name).at("digest").get<std::string>();
-  }
-
-  io::Json known_;
-  Reporter& reporter_;
-  std::map<std::string, std::string> taken_;
-  std::map<std::string, int64_t> pictures_;  // by the names of data sets
-};
 
 /// The head's layers, dropouts without their probability.
 std::string shape_of_head(const std::string& spec) {
@@ -296,7 +233,7 @@ void add_groups(Plan& plan, const std::vector<size_t>& fresh) {
 }  // namespace
 
 Plan make_plan(const Spec& spec, const std::string& where, const Plan& before, Reporter& reporter) {
-  Digests digests(before.digests, reporter);
+  InputDigests digests(before.digests, reporter);
   std::vector<Trial> wanted;
   for (size_t i = 0; i < spec.trials.size(); ++i) {
     Trial trial;
