@@ -110,14 +110,16 @@ io::Json status_json(const sweep::Status& status, const sweep::Cost& cost) {
 
 ExitCode look(const SweepOptions& options, const sweep::Plan& plan, Session& session) {
   const sweep::Status status = sweep::status_of(options.out, plan);
-  const sweep::Cost cost = sweep::cost_of(options.out, plan);
   if (options.results) {
     const std::vector<io::Json> results = sweep::results_of(options.out, plan);
     if (!options.common.json) session.out << sweep::results_csv(results, plan.varied);
     for (const io::Json& result : results) {
       if (options.common.json) session.out << io::json_line(result) << "\n";
     }
-  } else if (options.status) {
+    return ExitCode::kDone;
+  }
+  const sweep::Cost cost = sweep::cost_of(options.out, plan);
+  if (options.status) {
     session.out << (options.common.json ? io::json_line(status_json(status, cost)) + "\n"
                                         : status_text(status) + cost_text(cost, status));
   } else {

@@ -25,7 +25,7 @@ std::vector<model::HeadLayer> layers_of(const model::HeadOptions& options);
 class HeadCohort {
  public:
   virtual ~HeadCohort() = default;
-  /// One update of each head at its own rate, of `rates` [T]. Losses and what was right are summed in sums().
+  /// One update of each head at its own rate, of `rates` [T]. Losses and what was right are summed, for take_sums().
   virtual void learn(const train::TrainBatch& batch, int64_t step, const std::vector<double>& rates) = 0;
   /// Of all batches since the last call, each of which was learned from when it returns.
   virtual train::HeadSums take_sums() = 0;

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <utility>
 
 #include "base/errors.h"
 #include "base/stop.h"
@@ -132,33 +133,35 @@ class Stack {
       record.train_loss = sums.losses[place] / rows;
       record.train_right = static_cast<double>(sums.right[place]) / rows;
       HeadOutcome& outcome = outcomes_[learners_[place].trial];
+      std::vector<tensor::NamedTensor> parameters = heads_->parameters(one.first);
       try {
         const train::Where at{shared_.stage, epoch, /*step=*/0};
         train::check_finite("the training loss", record.train_loss, at);
         judge(outputs[place], at, record);
-        check_state(one.first, at);
+        check_state(parameters, at);
       } catch (const Error& error) {
         outcome.failure = error.what();
         return;
       }
       record.seconds = watch.seconds() / static_cast<double>(learners_.size());
-      add(record, outputs[place], one.first, outcome);
+      add(record, outputs[place], std::move(parameters), outcome);
     });
   }
 
-  /// Head `place` of the cohort had `record`'s epoch.
-  void add(const train::EpochRecord& record, const train::Outputs& outputs, int64_t place, HeadOutcome& outcome) const {
+  /// A head had `record`'s epoch, and has these parameters after it.
+  void add(const train::EpochRecord& record, const train::Outputs& outputs, std::vector<tensor::NamedTensor> parameters,
+           HeadOutcome& outcome) const {
     const bool is_best = outcome.epochs.empty() || train::is_better(record, outcome.epochs[outcome.best]);
     outcome.epochs.push_back(record);
     if (is_best) outcome.best = outcome.epochs.size() - 1;
     if (!is_best && !options_.takes_last) return;
-    outcome.parameters = heads_->parameters(place);
+    outcome.parameters = std::move(parameters);
     outcome.outputs = outputs;
   }
 
   /// As fit() does at each epoch's end. Throws ModelError.
-  void check_state(int64_t place, const train::Where& at) const {
-    for (const tensor::NamedTensor& own : heads_->parameters(place)) {
+  static void check_state(const std::vector<tensor::NamedTensor>& parameters, const train::Where& at) {
+    for (const tensor::NamedTensor& own : parameters) {
       if (!own.value.isfinite().all().item<bool>())
         train::check_finite(own.name, std::numeric_limits<double>::quiet_NaN(), at);
     }
